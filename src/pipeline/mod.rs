@@ -1,0 +1,3 @@
+//! The two lines: retrieve and mutate.
+
+pub mod exchange;

@@ -1,0 +1,416 @@
+//! What a route's owner decided: every question answered, nothing optional left.
+//!
+//! [`config`](crate::config) turns what was written into these types; everything above reads only them.
+//! [`Routes::select`] is the only place where a path meets a route.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A whole configuration, resolved.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub server: Server,
+    pub origin: Origin,
+    pub admin: Admin,
+    pub cache: Cache,
+    pub identity: Identity,
+    pub routes: Routes,
+}
+
+/// `[server]`: the public listener.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub listen: Vec<SocketAddr>,
+    pub tls: Option<Tls>,
+    pub threads: usize,
+    /// Lower-case host names that are answered; empty: every one.
+    pub hosts: Vec<String>,
+    pub h2c: bool,
+    pub drain: Duration,
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    pub limits: Limits,
+}
+
+/// The certificate chain and key of the public listener, as PEM files.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// `[server.limits]`; zero means no limit.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub connections: usize,
+    pub header_bytes: u64,
+    pub header_count: usize,
+    pub uri: u64,
+    pub body: u64,
+    pub header_timeout: Duration,
+    pub idle_timeout: Duration,
+}
+
+/// `[origin]`: the API behind the proxy.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub tls: bool,
+    /// Host name or address, without a port, as in the URL.
+    pub name: String,
+    pub port: u16,
+    /// Prefixed to every path sent; empty or starting with `/`, never ending with one.
+    pub path: String,
+    pub host: HostField,
+    /// Extra roots trusted for an `https` origin, a PEM file; empty: the system's roots alone.
+    pub ca: PathBuf,
+    pub connect_timeout: Duration,
+    pub response_timeout: Duration,
+    pub body_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub request_buffer: u64,
+    pub max_concurrent: usize,
+    pub quarantine: Duration,
+    pub case_insensitive: bool,
+}
+
+impl Origin {
+    /// The authority of the origin's URL: the port is left out where it is the scheme's own.
+    pub fn authority(&self) -> String {
+        let name = if self.name.contains(':') { format!("[{}]", self.name) } else { self.name.clone() };
+        match (self.tls, self.port) {
+            (true, 443) | (false, 80) => name,
+            (_, port) => format!("{name}:{port}"),
+        }
+    }
+}
+
+/// Which Host the origin is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostField {
+    /// The client's own.
+    Client,
+    /// The authority of the origin's URL.
+    Origin,
+}
+
+/// `[admin]`: its own listener, never the public one.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    pub token: Token,
+}
+
+/// The admin listener's bearer token.
+#[derive(Clone)]
+pub enum Token {
+    /// None is asked for; only allowed on loopback.
+    Open,
+    /// The secret that `Authorization: Bearer` must carry.
+    Required(String),
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Token::Open => "Open",
+            Token::Required(_) => "Required(…)",
+        })
+    }
+}
+
+/// `[cache]`.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// Bytes, of everything that is held: bodies, fields, keys, bookkeeping.
+    pub memory: u64,
+    /// Bytes; a larger response streams through, unstored and untagged.
+    pub max_body: u64,
+    pub pass_for: Duration,
+    pub stale_on_disconnect: Duration,
+}
+
+/// `[identity]`: what tells callers apart.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub credentials: Vec<Credential>,
+    pub accepted_for: Duration,
+}
+
+/// One thing in a request that tells callers apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A request field, lower-case.
+    Field(String),
+    /// One cookie out of the Cookie field; case-sensitive.
+    Cookie(String),
+}
+
+/// The position of a route in [`Routes`]; also its slot among the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteId(pub u16);
+
+/// The group of routes that share an `entity`: they count as one when something changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntityId(pub u16);
+
+/// One `[[route]]`, resolved.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub id: RouteId,
+    pub name: String,
+    pub entity: String,
+    pub entity_id: EntityId,
+    pub patterns: Vec<Pattern>,
+    pub mode: Mode,
+    pub freshness: Freshness,
+    pub stale_while_revalidate: Duration,
+    pub stale_if_error: Duration,
+    pub negative: Duration,
+    pub settle: Duration,
+    pub scope: Scope,
+    pub origin_cache_control: OriginCacheControl,
+    pub client_cache_control: String,
+    pub request_cache_control: RequestCacheControl,
+    /// Request fields that select a variant besides the origin's Vary; lower-case.
+    pub vary: Vec<String>,
+    pub query: Query,
+    pub set_cookie: SetCookie,
+    /// What a mutation on this route invalidates besides the route itself.
+    pub invalidates: Vec<Relation>,
+    /// Unsafe methods that only read here; upper-case.
+    pub reads: Vec<String>,
+    /// Safe methods that write here; upper-case.
+    pub writes: Vec<String>,
+    pub query_key: Vec<String>,
+    pub etag: Etag,
+    pub last_modified: LastModified,
+}
+
+/// One entry of `paths`, with `server.base` in front.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// As matched, such as `/api/v1/categories/{id}`.
+    pub text: String,
+    pub kind: PatternKind,
+    /// The text before the first `{`.
+    pub literal_prefix: String,
+}
+
+/// What a path of a route stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatternKind {
+    /// Has no `{id}`.
+    Collection,
+    /// Has an `{id}`.
+    Item,
+    /// Ends in `{*rest}`: neither, so any mutation on it invalidates the whole route.
+    Remainder,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Answered from the store where allowed.
+    Cache,
+    /// Forwarded, never stored; mutations still invalidate.
+    Pass,
+}
+
+/// Who decides how long a response is fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Plain mode: the origin's own fields (RFC 9111 §4.2).
+    Origin,
+    /// The route's `fresh`.
+    For(Duration),
+}
+
+/// Who may be answered with what the origin said to someone else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Only the same credentials.
+    User,
+    /// Everybody.
+    Public,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginCacheControl {
+    Respect,
+    Ignore,
+}
+
+/// What a client's own Cache-Control can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestCacheControl {
+    /// `no-cache` without If-None-Match asks the origin, at most once a second per key.
+    Reload,
+    Ignore,
+    /// RFC 9111 §5.2.1.
+    Respect,
+}
+
+/// Which query parameters tell responses apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Names left out; a trailing `*` matches any ending.
+    pub ignore: Vec<String>,
+    pub sort: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetCookie {
+    /// A response with Set-Cookie is not stored.
+    Refuse,
+    /// Stored without it; its first caller gets it.
+    Strip,
+}
+
+/// Something a mutation invalidates besides its own route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// A whole route, and those that share its entity.
+    Route(RouteId),
+    /// A path with the mutation's own parameters put in, such as `/products/{id}`, in all its forms.
+    Path(String),
+}
+
+/// `[route.etag]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Etag {
+    /// Whether a computed entity-tag replaces the origin's: the table is there.
+    pub replace: bool,
+    /// JSON pointers (RFC 6901) left out of the hash; where not empty, the entity-tag is weak.
+    pub ignore: Vec<String>,
+    /// Response fields hashed beside the body; lower-case.
+    pub fields: Vec<String>,
+}
+
+/// `[route.last_modified]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastModified {
+    /// The name of the JSON member that holds a time, anywhere in the body; empty: none.
+    pub field: String,
+    /// An IANA zone name for texts that carry none; empty: such texts are not read.
+    pub zone: String,
+}
+
+/// All routes, and the matcher over them.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// In file order; the last one is the implicit plain-mode route for paths that no route names.
+    all: Vec<Route>,
+    matcher: matchit::Router<(RouteId, u16)>,
+    case_insensitive: bool,
+}
+
+/// What a path matched.
+#[derive(Clone, Debug)]
+pub struct Selected<'r> {
+    pub route: &'r Route,
+    /// How the path matched; `None` on the implicit route.
+    pub pattern: Option<&'r Pattern>,
+    /// The pattern's parameters in order, values in matching form.
+    pub params: Vec<(String, String)>,
+}
+
+/// Two patterns that match the same paths, by route name and text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EqualPatterns {
+    pub route: RouteId,
+    pub pattern: String,
+    pub problem: String,
+}
+
+impl Routes {
+    /// Builds the matcher. `all` must end with the implicit route (no patterns).
+    ///
+    /// # Errors
+    /// Patterns that match the same paths, all of them.
+    pub fn new(all: Vec<Route>, case_insensitive: bool) -> Result<Self, Vec<EqualPatterns>> {
+        let mut matcher = matchit::Router::new();
+        let mut problems = Vec::new();
+        for route in &all {
+            for (index, pattern) in route.patterns.iter().enumerate() {
+                let text = if case_insensitive { pattern.text.to_lowercase() } else { pattern.text.clone() };
+                let index = u16::try_from(index).expect("config bounds the number of paths");
+                if let Err(problem) = matcher.insert(text, (route.id, index)) {
+                    problems.push(EqualPatterns {
+                        route: route.id,
+                        pattern: pattern.text.clone(),
+                        problem: problem.to_string(),
+                    });
+                }
+            }
+        }
+        if problems.is_empty() { Ok(Routes { all, matcher, case_insensitive }) } else { Err(problems) }
+    }
+
+    /// Every route, the implicit one last.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.all.iter()
+    }
+
+    /// The route at `id`.
+    pub fn get(&self, id: RouteId) -> &Route {
+        &self.all[usize::from(id.0)]
+    }
+
+    /// The implicit plain-mode route.
+    pub fn implicit(&self) -> &Route {
+        self.all.last().expect("Routes::new is given the implicit route")
+    }
+
+    /// A path in matching form: percent-decoding undone, one trailing slash off, lower-case where the origin's paths
+    /// are. Two paths with one matching form invalidate together; storing keeps them apart.
+    pub fn matching_form(&self, path: &str) -> String {
+        let mut text = percent_decoded(path);
+        if text.len() > 1 && text.ends_with('/') {
+            text.pop();
+        }
+        if self.case_insensitive { text.to_lowercase() } else { text }
+    }
+
+    /// The route of a path: literal beats `{id}` beats `{*rest}`; a path nobody names has the implicit route.
+    /// `path` is in [matching form](Self::matching_form).
+    pub fn select(&self, path: &str) -> Selected<'_> {
+        match self.matcher.at(path) {
+            Ok(found) => {
+                let (route, pattern) = *found.value;
+                let route = self.get(route);
+                Selected {
+                    route,
+                    pattern: Some(&route.patterns[usize::from(pattern)]),
+                    params: found.params.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+                }
+            }
+            Err(_) => Selected { route: self.implicit(), pattern: None, params: Vec::new() },
+        }
+    }
+}
+
+/// `%41` → `A`, octet by octet; what is not a valid escape, or does not make UTF-8, stays as it is.
+fn percent_decoded(path: &str) -> String {
+    if !path.contains('%') {
+        return path.to_owned();
+    }
+    let hex = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let bytes = path.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while i < bytes.len() {
+        let escape = (bytes[i] == b'%' && i + 2 < bytes.len())
+            .then(|| Some(hex(bytes[i + 1])? * 16 + hex(bytes[i + 2])?))
+            .flatten();
+        match escape {
+            Some(octet) => {
+                out.push(octet);
+                i += 3;
+            }
+            None => {
+                out.push(bytes[i]);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8(out).unwrap_or_else(|_| path.to_owned())
+}
