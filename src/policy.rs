@@ -93,6 +93,16 @@ pub enum HostField {
     Origin,
 }
 
+impl HostField {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            HostField::Client => "client",
+            HostField::Origin => "origin",
+        }
+    }
+}
+
 /// `[admin]`: its own listener, never the public one.
 #[derive(Clone, Debug)]
 pub struct Admin {
@@ -236,6 +246,24 @@ pub enum Mode {
     Pass,
 }
 
+impl Mode {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Cache => "cache",
+            Mode::Pass => "pass",
+        }
+    }
+
+    /// What it means, as a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Mode::Cache => "Answered from the store where that is allowed.",
+            Mode::Pass => "Forwarded and never stored; mutations still invalidate.",
+        }
+    }
+}
+
 /// Who decides how long a response is fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
@@ -254,10 +282,40 @@ pub enum Scope {
     Public,
 }
 
+impl Scope {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Scope::User => "user",
+            Scope::Public => "public",
+        }
+    }
+
+    /// What it means, as a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Scope::User => "Nobody is answered with what the origin said to other credentials.",
+            Scope::Public => {
+                "Everybody is answered with what the origin said to anybody: only for what every caller may read."
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginCacheControl {
     Respect,
     Ignore,
+}
+
+impl OriginCacheControl {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            OriginCacheControl::Respect => "respect",
+            OriginCacheControl::Ignore => "ignore",
+        }
+    }
 }
 
 /// What a client's own Cache-Control can ask for.
@@ -268,6 +326,17 @@ pub enum RequestCacheControl {
     Ignore,
     /// RFC 9111 §5.2.1.
     Respect,
+}
+
+impl RequestCacheControl {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            RequestCacheControl::Reload => "reload",
+            RequestCacheControl::Ignore => "ignore",
+            RequestCacheControl::Respect => "respect",
+        }
+    }
 }
 
 /// Which query parameters tell responses apart.
@@ -284,6 +353,16 @@ pub enum SetCookie {
     Refuse,
     /// Stored without it; its first caller gets it.
     Strip,
+}
+
+impl SetCookie {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            SetCookie::Refuse => "refuse",
+            SetCookie::Strip => "strip",
+        }
+    }
 }
 
 /// Something a mutation invalidates besides its own route.

@@ -146,15 +146,12 @@ fn resolve(
     }
 }
 
-/// The route of every path that no other names: plain mode, and of `[defaults]` only what can loosen nothing. An
-/// endpoint that nobody thought of is not answered unasked, and nobody said that it may be shared.
+/// The route of every path that no other names: plain mode, and of `[defaults]` only what neither loosens nor
+/// rewrites anything. An endpoint that nobody thought of is not answered unasked, and nobody said it may be shared.
 fn implicit(id: RouteId, written: &Written, text: &str, problems: &mut Vec<Problem>) -> Route {
     let defaults = RouteKeys {
         settle: written.defaults.settle.clone(),
         vary: written.defaults.vary.clone(),
-        etag: written.defaults.etag.clone(),
-        etag_ignore: written.defaults.etag_ignore.clone(),
-        etag_fields: written.defaults.etag_fields.clone(),
         last_modified_field: written.defaults.last_modified_field.clone(),
         last_modified_zone: written.defaults.last_modified_zone.clone(),
         ..RouteKeys::default()
@@ -283,12 +280,12 @@ fn without_effect(written: &written::Route, mode: Mode, from: &Inherit<'_>, prob
         let what = "`fresh` has no effect where mode is \"pass\": nothing is stored";
         problems.push(Problem::new(place, what, "leave it out, or write mode = \"cache\""));
     }
-    for (name, key) in [("stale_while_revalidate", &keys.stale_while_revalidate), ("negative", &keys.negative)] {
-        let Some(At { value, place }) = key.said() else { continue };
-        if !governed && *value > Duration::ZERO {
-            let what = format!("`{name}` has no effect without `fresh`: in plain mode the origin's own fields decide");
-            problems.push(Problem::new(place, what, "add fresh = \"30s\", or leave it out"));
-        }
+    if let Some(At { value, place }) = keys.stale_while_revalidate.said()
+        && !governed
+        && *value > Duration::ZERO
+    {
+        let what = "`stale_while_revalidate` has no effect without `fresh`: in plain mode the origin's fields decide";
+        problems.push(Problem::new(place, what, "add fresh = \"30s\", or leave it out"));
     }
 }
 

@@ -537,13 +537,13 @@ impl Shape for Vec<Text> {
 
 impl Shape for HostField {
     fn read(found: &Spanned<DeValue<'_>>) -> Result<Self, Problem> {
-        one_of(found, &[("client", HostField::Client), ("origin", HostField::Origin)])
+        one_of(found, &[HostField::Client, HostField::Origin], HostField::word)
     }
 }
 
 impl Shape for Mode {
     fn read(found: &Spanned<DeValue<'_>>) -> Result<Self, Problem> {
-        one_of(found, &[("cache", Mode::Cache), ("pass", Mode::Pass)])
+        one_of(found, &[Mode::Cache, Mode::Pass], Mode::word)
     }
 }
 
@@ -555,36 +555,40 @@ impl Shape for Scope {
                 format!("this version does not know the scope {text:?} yet"),
                 "write \"user\": callers are kept apart, which is always safe",
             )),
-            _ => one_of(found, &[("user", Scope::User), ("public", Scope::Public)]),
+            _ => one_of(found, &[Scope::User, Scope::Public], Scope::word),
         }
     }
 }
 
 impl Shape for OriginCacheControl {
     fn read(found: &Spanned<DeValue<'_>>) -> Result<Self, Problem> {
-        one_of(found, &[("respect", OriginCacheControl::Respect), ("ignore", OriginCacheControl::Ignore)])
+        use OriginCacheControl::{Ignore, Respect};
+        one_of(found, &[Respect, Ignore], OriginCacheControl::word)
     }
 }
 
 impl Shape for RequestCacheControl {
     fn read(found: &Spanned<DeValue<'_>>) -> Result<Self, Problem> {
         use RequestCacheControl::{Ignore, Reload, Respect};
-        one_of(found, &[("reload", Reload), ("ignore", Ignore), ("respect", Respect)])
+        one_of(found, &[Reload, Ignore, Respect], RequestCacheControl::word)
     }
 }
 
 impl Shape for SetCookie {
     fn read(found: &Spanned<DeValue<'_>>) -> Result<Self, Problem> {
-        one_of(found, &[("refuse", SetCookie::Refuse), ("strip", SetCookie::Strip)])
+        one_of(found, &[SetCookie::Refuse, SetCookie::Strip], SetCookie::word)
     }
 }
 
 /// One word out of a few.
-fn one_of<T: Copy>(found: &Spanned<DeValue<'_>>, words: &[(&str, T)]) -> Result<T, Problem> {
-    let choice = words.iter().map(|(word, _)| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
-    let text = String::read(found).map_err(|_| mismatch(found, "a text", format!("write {choice}")))?;
-    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
-        let hint = match closest(&text, words.iter().map(|(word, _)| *word)) {
+fn one_of<T: Copy>(found: &Spanned<DeValue<'_>>, values: &[T], word: fn(T) -> &'static str) -> Result<T, Problem> {
+    let words = || values.iter().map(|value| word(*value));
+    let choice = words().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
+    let Some(text) = found.get_ref().as_str() else {
+        return Err(mismatch(found, "a text", format!("write {choice}")));
+    };
+    values.iter().copied().find(|value| word(*value) == text).ok_or_else(|| {
+        let hint = match closest(text, words()) {
             Some(word) => format!("did you mean {word:?}?"),
             None => format!("write {choice}"),
         };
