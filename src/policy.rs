@@ -93,6 +93,16 @@ pub enum HostField {
     Origin,
 }
 
+impl HostField {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            HostField::Client => "client",
+            HostField::Origin => "origin",
+        }
+    }
+}
+
 /// `[admin]`: its own listener, never the public one.
 #[derive(Clone, Debug)]
 pub struct Admin {
@@ -196,6 +206,27 @@ pub struct Pattern {
     pub literal_prefix: String,
 }
 
+impl Pattern {
+    /// The pattern of `path` below `base`; `base` is empty, or begins with a slash and does not end with one.
+    pub fn below(base: &str, path: &str) -> Self {
+        // The matching form of a path has no trailing slash, so `/` below a base is the base itself.
+        let text = if path == "/" && !base.is_empty() { base.to_owned() } else { format!("{base}{path}") };
+        let kind = match text.find('{') {
+            None => PatternKind::Collection,
+            Some(_) if text.contains("{*") => PatternKind::Remainder,
+            Some(_) => PatternKind::Item,
+        };
+        let literal_prefix = text[..text.find('{').unwrap_or(text.len())].to_owned();
+        Pattern { text, kind, literal_prefix }
+    }
+
+    /// The names of its parameters, in order; that of a remainder without its `*`.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        let after_braces = self.text.split('{').skip(1);
+        after_braces.filter_map(|part| part.split('}').next()).map(|name| name.trim_start_matches('*'))
+    }
+}
+
 /// What a path of a route stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternKind {
@@ -213,6 +244,24 @@ pub enum Mode {
     Cache,
     /// Forwarded, never stored; mutations still invalidate.
     Pass,
+}
+
+impl Mode {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Cache => "cache",
+            Mode::Pass => "pass",
+        }
+    }
+
+    /// What it means, as a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Mode::Cache => "Answered from the store where that is allowed.",
+            Mode::Pass => "Forwarded and never stored; mutations still invalidate.",
+        }
+    }
 }
 
 /// Who decides how long a response is fresh.
@@ -233,10 +282,40 @@ pub enum Scope {
     Public,
 }
 
+impl Scope {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Scope::User => "user",
+            Scope::Public => "public",
+        }
+    }
+
+    /// What it means, as a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Scope::User => "Nobody is answered with what the origin said to other credentials.",
+            Scope::Public => {
+                "Everybody is answered with what the origin said to anybody: only for what every caller may read."
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginCacheControl {
     Respect,
     Ignore,
+}
+
+impl OriginCacheControl {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            OriginCacheControl::Respect => "respect",
+            OriginCacheControl::Ignore => "ignore",
+        }
+    }
 }
 
 /// What a client's own Cache-Control can ask for.
@@ -247,6 +326,17 @@ pub enum RequestCacheControl {
     Ignore,
     /// RFC 9111 §5.2.1.
     Respect,
+}
+
+impl RequestCacheControl {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            RequestCacheControl::Reload => "reload",
+            RequestCacheControl::Ignore => "ignore",
+            RequestCacheControl::Respect => "respect",
+        }
+    }
 }
 
 /// Which query parameters tell responses apart.
@@ -263,6 +353,16 @@ pub enum SetCookie {
     Refuse,
     /// Stored without it; its first caller gets it.
     Strip,
+}
+
+impl SetCookie {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            SetCookie::Refuse => "refuse",
+            SetCookie::Strip => "strip",
+        }
+    }
 }
 
 /// Something a mutation invalidates besides its own route.
@@ -313,11 +413,16 @@ pub struct Selected<'r> {
     pub params: Vec<(String, String)>,
 }
 
-/// Two patterns that match the same paths, by route name and text.
+/// The name of the implicit route, and of its entity.
+pub const IMPLICIT: &str = "unrouted";
+
+/// A pattern that cannot stand beside those before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EqualPatterns {
     pub route: RouteId,
+    /// As in [`Pattern::text`].
     pub pattern: String,
+    /// Why, such as `matches the same paths as "/products/{id}"`.
     pub problem: String,
 }
 
@@ -331,14 +436,14 @@ impl Routes {
         let mut problems = Vec::new();
         for route in &all {
             for (index, pattern) in route.patterns.iter().enumerate() {
-                let text = if case_insensitive { pattern.text.to_lowercase() } else { pattern.text.clone() };
+                let text = if case_insensitive { lower_case_literals(&pattern.text) } else { pattern.text.clone() };
                 let index = u16::try_from(index).expect("config bounds the number of paths");
                 if let Err(problem) = matcher.insert(text, (route.id, index)) {
-                    problems.push(EqualPatterns {
-                        route: route.id,
-                        pattern: pattern.text.clone(),
-                        problem: problem.to_string(),
-                    });
+                    let problem = match problem {
+                        matchit::InsertError::Conflict { with } => format!("matches the same paths as {with:?}"),
+                        other => format!("is no pattern: {other}"),
+                    };
+                    problems.push(EqualPatterns { route: route.id, pattern: pattern.text.clone(), problem });
                 }
             }
         }
@@ -386,6 +491,40 @@ impl Routes {
             Err(_) => Selected { route: self.implicit(), pattern: None, params: Vec::new() },
         }
     }
+
+    /// The route that `path`, in matching form, lies below: the deepest one that has a path of whole segments with
+    /// which `path` begins and after which it goes on, as `/products/5/adjust` does after `/products/{id}`.
+    pub fn below(&self, path: &str) -> Option<&Route> {
+        let mut rest = path;
+        while let Some((shorter, _)) = rest.rsplit_once('/').filter(|_| rest != "/") {
+            rest = if shorter.is_empty() { "/" } else { shorter };
+            let found = self.select(rest);
+            if found.pattern.is_some() {
+                return Some(found.route);
+            }
+        }
+        None
+    }
+
+    /// Every route whose literal prefix begins `path`, in matching form. The comparison is by character, not by
+    /// segment, and a prefix counts without its trailing slash: too many rather than one too few.
+    pub fn with_literal_prefix_of(&self, path: &str) -> impl Iterator<Item = &Route> {
+        self.all.iter().filter(move |route| {
+            route.patterns.iter().any(|pattern| {
+                let prefix = pattern.literal_prefix.trim_end_matches('/');
+                if self.case_insensitive { path.starts_with(&prefix.to_lowercase()) } else { path.starts_with(prefix) }
+            })
+        })
+    }
+}
+
+/// `/Products/{productId}` → `/products/{productId}`: a parameter keeps its name.
+fn lower_case_literals(pattern: &str) -> String {
+    let part = |part: &str| match part.split_once('}') {
+        Some((name, literal)) => format!("{name}}}{}", literal.to_lowercase()),
+        None => part.to_lowercase(),
+    };
+    pattern.split('{').map(part).collect::<Vec<_>>().join("{")
 }
 
 /// `%41` → `A`, octet by octet; what is not a valid escape, or does not make UTF-8, stays as it is.
