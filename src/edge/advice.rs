@@ -1,0 +1,104 @@
+//! Why a route's hit rate is low, and the lines of TOML that change it: a number nobody can act on is not shown alone.
+
+use super::metrics::RouteStats;
+use crate::policy::{Freshness, Mode, OriginCacheControl, Pattern, Route, RouteId};
+use crate::semantics::cache_status::Detail;
+use serde::{Deserialize, Serialize};
+
+/// What stands beside a low hit rate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advice {
+    /// A sentence or two.
+    pub why: String,
+    /// Lines for the configuration, a comment first that says where they go; empty where none would help.
+    pub toml: String,
+}
+
+/// Advice on a route that has had reads, of which fewer than half were answered from the store.
+pub fn advice(stats: &RouteStats, route: &Route) -> Option<Advice> {
+    let counts = &stats.counts;
+    if counts.reads == 0 || counts.hits * 2 >= counts.reads {
+        return None;
+    }
+    let misses = counts.reads - counts.hits;
+    let main = Detail::ALL
+        .iter()
+        .map(|detail| (*detail, stats.details.get(detail.as_str()).copied().unwrap_or(0)))
+        .filter(|(detail, n)| n * 2 >= misses && blames(*detail))
+        .max_by_key(|(_, n)| *n);
+    Some(match main {
+        Some((detail, n)) => because(detail, n, misses, route),
+        None => without_detail(counts.reads, counts.collapsed, route),
+    })
+}
+
+/// Whether a detail says why something did not come from the store, rather than how a fetch went.
+fn blames(detail: Detail) -> bool {
+    !matches!(detail, Detail::Unchanged | Detail::StaleWhileRevalidate | Detail::StaleIfError)
+}
+
+fn because(detail: Detail, n: u64, misses: u64, route: &Route) -> Advice {
+    let why = format!("{n} of {misses} misses: {}", detail.sentence());
+    let plain = route.freshness == Freshness::Origin;
+    let here = |lines: &str| under(route, lines);
+    let toml = match detail {
+        Detail::Pass if route.mode == Mode::Pass => here("mode = \"cache\""),
+        Detail::NoStore | Detail::NoCache | Detail::Private | Detail::MustRevalidate if plain => {
+            here("fresh = \"30s\"\norigin_cache_control = \"ignore\"")
+        }
+        Detail::NoStore | Detail::NoCache | Detail::Private | Detail::MustRevalidate
+            if route.origin_cache_control == OriginCacheControl::Respect =>
+        {
+            here("origin_cache_control = \"ignore\"")
+        }
+        Detail::NoLifetime | Detail::Authorization if plain => here("fresh = \"30s\""),
+        Detail::SetCookie => here("set_cookie = \"strip\""),
+        Detail::Acceptance => "[identity]\naccepted_for = \"5m\"".to_owned(),
+        Detail::TooLarge | Detail::Streaming => "[cache]\nmax_body = \"16MiB\"".to_owned(),
+        Detail::NearlyFull => "[cache]\nmemory = \"1GiB\"".to_owned(),
+        _ => String::new(),
+    };
+    Advice { why, toml }
+}
+
+/// No single detail explains it: the URLs were new, or were no longer fresh.
+fn without_detail(reads: u64, collapsed: u64, route: &Route) -> Advice {
+    match route.freshness {
+        _ if route.mode == Mode::Pass => {
+            Advice { why: Detail::Pass.sentence().to_owned(), toml: under(route, "mode = \"cache\"") }
+        }
+        Freshness::Origin => Advice {
+            why: "The origin is asked every time, because no `fresh` says how long its answers may be reused.".to_owned(),
+            toml: under(route, "fresh = \"30s\""),
+        },
+        Freshness::For(fresh) => Advice {
+            why: match collapsed * 2 >= reads {
+                true => "Most were asked for while the same was being fetched, and shared that fetch.".to_owned(),
+                false => format!(
+                    "Few URLs were asked for again, by a caller who may share the answer, within the {} of `fresh`.",
+                    text(fresh)
+                ),
+            },
+            toml: under(route, &format!("fresh = \"{}\"", text(fresh * 4))),
+        },
+    }
+}
+
+/// `lines` with a comment that says in which table they go; for paths that no route names, a route of their own.
+fn under(route: &Route, lines: &str) -> String {
+    match route.patterns.first() {
+        Some(Pattern { .. }) => format!("# in the [[route]] named {:?}\n{lines}", route.name),
+        None => format!("[[route]]\nname = \"api\"\npaths = [\"/{{*rest}}\"]\n{lines}"),
+    }
+}
+
+/// A duration as the configuration writes it, in its largest whole unit.
+fn text(duration: std::time::Duration) -> String {
+    let ms = duration.as_millis();
+    match ms {
+        _ if ms % 1000 != 0 => format!("{ms}ms"),
+        _ if ms % 60_000 != 0 => format!("{}s", ms / 1000),
+        _ if ms % 3_600_000 != 0 => format!("{}m", ms / 60_000),
+        _ => format!("{}h", ms / 3_600_000),
+    }
+}
