@@ -8,6 +8,7 @@ pub mod config;
 pub mod edge;
 pub mod field;
 pub mod identity;
+pub mod message;
 pub mod origin;
 pub mod pipeline;
 pub mod policy;

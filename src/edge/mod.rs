@@ -1,8 +1,15 @@
+//! Sockets: what stands between clients and the pipeline.
+//!
+//! [`listener`] accepts, [`lane`] speaks HTTP/1.1 to clients, [`proxy`] is what Pingora asks when it streams a request
+//! or serves HTTP/2. All of them ask one [`Pipeline`](crate::pipeline::Pipeline).
+
 pub mod access_log;
 pub mod admin;
 pub mod advice;
 pub mod dashboard;
+pub mod head;
 pub mod latency;
 pub mod learn;
 pub mod metrics;
+pub mod rescue;
 pub mod shown_policy;

@@ -1,6 +1,8 @@
 //! One question, "fetch this": [`Origin`]. [`http`] asks over sockets; [`scripted`] answers from a script in tests.
 
+pub mod head;
 pub mod http;
+pub mod peer;
 pub mod scripted;
 
 use crate::field::Fields;

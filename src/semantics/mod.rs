@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod cache_key;
 pub mod cache_status;
+pub mod forwarding;
 pub mod freshness;
 pub mod invalidation;
 pub mod precondition;

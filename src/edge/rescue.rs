@@ -1,0 +1,30 @@
+//! What a client is told when the origin gives nothing that could be passed on.
+
+use crate::origin::OriginErrorKind;
+
+/// Status and sentence for a failure of the origin (RFC 9110 §15.6.3 to §15.6.5). With 503 goes
+/// [`RETRY_AFTER`].
+pub fn answer(kind: OriginErrorKind) -> (u16, &'static str) {
+    match kind {
+        OriginErrorKind::Connect => (502, "The origin could not be reached."),
+        OriginErrorKind::Protocol => (502, "The origin's answer was broken off or is not valid HTTP."),
+        OriginErrorKind::Timeout => (504, "The origin did not answer in time."),
+        OriginErrorKind::Saturated => (503, "The origin is busy: as many requests as it may be sent are under way."),
+    }
+}
+
+/// Seconds after which a 503 of this proxy is worth another try (RFC 9110 §10.2.3).
+pub const RETRY_AFTER: &str = "1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses() {
+        assert_eq!(answer(OriginErrorKind::Connect).0, 502);
+        assert_eq!(answer(OriginErrorKind::Protocol).0, 502);
+        assert_eq!(answer(OriginErrorKind::Timeout).0, 504);
+        assert_eq!(answer(OriginErrorKind::Saturated).0, 503);
+    }
+}

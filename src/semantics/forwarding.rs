@@ -1,0 +1,200 @@
+//! Message forwarding (RFC 9110 §7.6): what belongs to one connection stays there, and what tells the next hop about
+//! this one is added.
+
+use crate::field::{self, Fields};
+use crate::semantics::request::{Request, Scheme};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// The name this proxy gives itself in `Via`.
+const PSEUDONYM: &str = "freshgate";
+
+/// Fields that are for the next hop only, besides those that Connection names (RFC 9110 §7.6.1, §10.1.4, §11.7;
+/// RFC 9112 §6.1). Content-Length is among them here because the transport frames what it sends.
+const HOP_BY_HOP: [&str; 11] = [
+    "connection",
+    "content-length",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Takes out what belongs to the connection that `fields` came on.
+pub fn keep_end_to_end(fields: &mut Fields) {
+    let named: Vec<Vec<u8>> = field::list(fields.get_all("connection")).map(<[u8]>::to_ascii_lowercase).collect();
+    fields.retain(|name, _| {
+        !HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop.as_bytes()))
+            && !named.iter().any(|named| name.eq_ignore_ascii_case(named))
+    });
+}
+
+/// The fields of `request` as the origin is to get them: end-to-end fields, without `Expect` (it is answered here), with
+/// `Via` and `X-Forwarded-For`, `-Proto`, `-Host`. What an address outside of `trusted` says about forwarding is dropped.
+pub fn forwarded_fields(request: &Request, trusted: &[IpNet]) -> Fields {
+    let mut fields = request.fields.clone();
+    keep_end_to_end(&mut fields);
+    fields.remove("expect");
+    for (name, value) in about_this_hop(request, trusted) {
+        fields.set(name, value);
+    }
+    fields.retain(|name, _| is_believed(name, request, trusted));
+    fields
+}
+
+/// The lines that tell of this hop, each replacing all lines of its name: `Via` and the three `X-Forwarded-*`.
+pub fn about_this_hop(request: &Request, trusted: &[IpNet]) -> [(&'static str, Vec<u8>); 4] {
+    let believed = is_trusted(request.client, trusted);
+    let earlier = |name: &str| believed.then(|| joined(&request.fields, name)).filter(|v| !v.is_empty());
+    let appended = |before: Option<Vec<u8>>, own: String| match before {
+        Some(mut list) => {
+            list.extend_from_slice(b", ");
+            list.extend_from_slice(own.as_bytes());
+            list
+        }
+        None => own.into_bytes(),
+    };
+    let scheme = match request.scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    };
+    // Via is a history, not a claim: it is kept whoever sent it (RFC 9110 §7.6.3).
+    let via = Some(joined(&request.fields, "via")).filter(|v| !v.is_empty());
+    [
+        ("Via", appended(via, format!("{} {PSEUDONYM}", request.version.as_via()))),
+        ("X-Forwarded-For", appended(earlier("x-forwarded-for"), request.client.to_canonical().to_string())),
+        ("X-Forwarded-Proto", earlier("x-forwarded-proto").unwrap_or_else(|| scheme.into())),
+        ("X-Forwarded-Host", earlier("x-forwarded-host").unwrap_or_else(|| request.authority.clone().into())),
+    ]
+}
+
+/// Whether a field of the request may reach the origin: from a client that is not trusted, what claims to be a proxy's
+/// word (`Forwarded`, `X-Forwarded-Prefix` and the like) may not.
+pub fn is_believed(name: &[u8], request: &Request, trusted: &[IpNet]) -> bool {
+    let own = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
+    let forwarding = name.eq_ignore_ascii_case(b"forwarded")
+        || name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-");
+    !forwarding
+        || own.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
+        || is_trusted(request.client, trusted)
+}
+
+fn is_trusted(client: IpAddr, trusted: &[IpNet]) -> bool {
+    let client = client.to_canonical();
+    trusted.iter().any(|net| net.contains(&client))
+}
+
+fn joined(fields: &Fields, name: &str) -> Vec<u8> {
+    field::list(fields.get_all(name)).collect::<Vec<_>>().join(&b", "[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::request::Version;
+
+    fn request(lines: &[(&'static str, &'static str)]) -> Request {
+        Request {
+            method: "GET".into(),
+            scheme: Scheme::Https,
+            authority: "shop.example".into(),
+            path: "/products".into(),
+            query: None,
+            fields: lines.iter().copied().collect(),
+            version: Version::Http11,
+            client: "::ffff:192.0.2.7".parse().expect("an address"),
+            has_body: false,
+        }
+    }
+
+    #[track_caller]
+    fn check(lines: &[(&'static str, &'static str)], trusted: &[&str], expected: &[(&str, &str)]) {
+        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().expect("a network")).collect();
+        let fields = forwarded_fields(&request(lines), &trusted);
+        let seen: Vec<(String, String)> = fields
+            .iter()
+            .map(|(n, v)| (String::from_utf8_lossy(n).into_owned(), String::from_utf8_lossy(v).into_owned()))
+            .collect();
+        let seen: Vec<(&str, &str)> = seen.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!(seen, expected);
+    }
+
+    const OWN: [(&str, &str); 4] = [
+        ("Via", "1.1 freshgate"),
+        ("X-Forwarded-For", "192.0.2.7"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "shop.example"),
+    ];
+
+    fn with_own<'a>(before: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        [before, &OWN].concat()
+    }
+
+    #[test]
+    fn what_belongs_to_the_connection_stays() {
+        check(
+            &[
+                ("Host", "shop.example"),
+                ("Connection", "keep-alive, X-Hop"),
+                ("x-hop", "1"),
+                ("Keep-Alive", "timeout=5"),
+                ("TE", "trailers"),
+                ("Transfer-Encoding", "chunked"),
+                ("Content-Length", "5"),
+                ("Expect", "100-continue"),
+                ("Upgrade", "h2c"),
+                ("HTTP2-Settings", "AAMAAABk"),
+                ("Authorization", "Bearer x"),
+            ],
+            &[],
+            &with_own(&[("Host", "shop.example"), ("Authorization", "Bearer x")]),
+        );
+    }
+
+    #[test]
+    fn via_grows_whoever_sent_it() {
+        let mut expected = OWN;
+        expected[0] = ("Via", "1.0 fred, 1.1 p.example, 1.1 freshgate");
+        check(&[("Via", "1.0 fred"), ("via", "1.1 p.example")], &[], &expected);
+    }
+
+    #[test]
+    fn a_stranger_is_not_believed() {
+        check(
+            &[
+                ("X-Forwarded-For", "10.0.0.1"),
+                ("X-Forwarded-Proto", "http"),
+                ("X-Forwarded-Host", "evil.example"),
+                ("X-Forwarded-Prefix", "/admin"),
+                ("Forwarded", "for=10.0.0.1"),
+            ],
+            &["10.0.0.0/8"],
+            &[OWN[1], OWN[2], OWN[3], OWN[0]],
+        );
+    }
+
+    #[test]
+    fn a_trusted_proxy_is() {
+        check(
+            &[
+                ("X-Forwarded-For", "10.0.0.1"),
+                ("X-Forwarded-Proto", "http"),
+                ("X-Forwarded-Host", "shop.test"),
+                ("X-Forwarded-Prefix", "/admin"),
+            ],
+            &["192.0.2.0/24"],
+            &[
+                ("X-Forwarded-For", "10.0.0.1, 192.0.2.7"),
+                ("X-Forwarded-Proto", "http"),
+                ("X-Forwarded-Host", "shop.test"),
+                ("X-Forwarded-Prefix", "/admin"),
+                OWN[0],
+            ],
+        );
+    }
+}
