@@ -230,3 +230,129 @@ pub fn meta_of(body: &[u8]) -> Option<Meta> {
     let at = end.windows(META_FOLLOWS.len()).rposition(|window| window == META_FOLLOWS)?;
     serde_json::from_slice(end[at + META_FOLLOWS.len()..].strip_suffix(b"}")?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::front::{Front, Server};
+    use super::*;
+    use crate::clock::ManualClock;
+
+    fn api() -> (Arc<Api>, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::new(Timestamp { wall_ms: 1_700_000_000_000, boot_ms: 0 }));
+        (Arc::new(Api::new(1, b"secret", 0, clock.clone())), clock)
+    }
+
+    fn bearer(api: &Api, tenant: &str) -> String {
+        format!("Bearer {}", api.token(&Claims { sub: "ann".into(), tenant_id: tenant.into() }))
+    }
+
+    fn request(method: &str, path: &str, authorization: &str, body: &'static str) -> http::Request<Bytes> {
+        let request = http::Request::builder().method(method).uri(path).header(header::AUTHORIZATION, authorization);
+        request.body(body.into()).expect("a plain request")
+    }
+
+    #[tokio::test]
+    async fn it_answers_over_a_socket_with_no_validators() {
+        let (api, _) = api();
+        let bearer = bearer(&api, "shop-1");
+        let server = Server::at(Arc::clone(&api).serve(([127, 0, 0, 1], 0).into()).await.expect("a free port"));
+
+        let mut conditional = request("GET", "/categories", &bearer, "");
+        conditional.headers_mut().insert(header::IF_NONE_MATCH, http::HeaderValue::from_static("*"));
+        let list = server.send(conditional).await.expect("an answer");
+        assert_eq!(list.status(), 200);
+        assert_eq!(list.headers()[header::CACHE_CONTROL], "no-cache, private");
+        assert!(!list.headers().contains_key(header::ETAG) && !list.headers().contains_key(header::LAST_MODIFIED));
+        let body: serde_json::Value = serde_json::from_slice(list.body()).expect("JSON");
+        assert_eq!(body["data"].as_array().map(Vec::len), Some(40));
+        assert_eq!((&body["meta"]["total"], &body["meta"]["version"]), (&40.into(), &0.into()));
+        assert_eq!(body["meta"]["generated_at"], "2023-11-14T22:13:20.000Z");
+
+        let sold = r#"{"items":[{"product_id":1,"quantity":1}]}"#;
+        let sale = server.send(request("POST", "/sales", &bearer, sold)).await.expect("an answer");
+        assert_eq!((sale.status().as_u16(), &sale.headers()[header::LOCATION]), (201, &"/sales/1".parse().unwrap()));
+        let stock = server.send(request("GET", "/stock", &bearer, "")).await.expect("an answer");
+        assert_eq!(meta_of(stock.body()).map(|meta| meta.version), Some(1));
+    }
+
+    #[track_caller]
+    fn check_status(method: &str, path: &str, authorization: Option<&str>, body: &str, expected: u16) {
+        let (api, _) = api();
+        let good = bearer(&api, "shop-1");
+        let authorization = authorization.unwrap_or(&good);
+        let response = api.answer(method, path, Some(authorization.as_bytes()), body.as_bytes());
+        assert_eq!(response.status(), expected, "{method} {path}");
+    }
+
+    #[test]
+    fn statuses_say_what_was_wrong() {
+        check_status("GET", "/products/1/variants", None, "", 200);
+        check_status("GET", "/products/5001", None, "", 404);
+        check_status("GET", "/nothing", None, "", 404);
+        check_status("GET", "/products", Some("Bearer nonsense"), "", 401);
+        check_status("POST", "/sales", Some("Basic YTpi"), "{}", 401);
+        check_status("POST", "/sales", None, "not JSON", 422);
+        check_status("DELETE", "/products/1", None, "", 405);
+        check_status("DELETE", "/categories/1", None, "", 200);
+        let (api, _) = api();
+        assert_eq!(api.answer("GET", "/products", None, b"").status(), 401);
+    }
+
+    #[test]
+    fn only_generated_at_moves_while_nothing_changes() {
+        let (api, clock) = api();
+        let get = || api.answer("GET", "/brands", Some(bearer(&api, "shop-1").as_bytes()), b"").into_body();
+        let first = get();
+        clock.advance(Duration::from_secs(1));
+        let second = get();
+        assert_ne!(first, second);
+        let text = |body: &Bytes| String::from_utf8(body.to_vec()).expect("JSON is UTF-8");
+        assert_eq!(text(&first).replace("22:13:20.000Z\"}}", "22:13:21.000Z\"}}"), text(&second));
+    }
+
+    #[test]
+    fn a_response_names_the_tenant_of_its_caller() {
+        let (api, _) = api();
+        let response = api.answer("GET", "/units", Some(bearer(&api, "shop-2").as_bytes()), b"");
+        assert_eq!(meta_of(response.body()).map(|meta| meta.tenant), Some("shop-2".into()));
+    }
+
+    #[test]
+    fn gets_are_counted_with_their_bytes() {
+        let (api, _) = api();
+        let bearer = bearer(&api, "shop-1");
+        let get = |path| api.answer("GET", path, Some(bearer.as_bytes()), b"").body().len() as u64;
+        let bytes = get("/units") + get("/units");
+        get("/brands");
+        api.answer("POST", "/units", Some(bearer.as_bytes()), br#"{"name":"Pair"}"#);
+        assert_eq!(api.gets()["/units"], Gets { count: 2, bytes });
+        assert_eq!(api.all_gets().count, 3);
+    }
+
+    #[test]
+    fn latency_is_that_of_a_slow_api_to_scale() {
+        let clock = Arc::new(ManualClock::new(Timestamp { wall_ms: 0, boot_ms: 0 }));
+        let with = |factor| Api::new(1, b"", factor, clock.clone());
+        let slow: Vec<_> = (0..100).map(|_| 0).scan(with(1), |api, _: i32| Some(api.latency())).collect();
+        assert!(slow.iter().all(|l| (30..150).contains(&l.as_millis())) && slow.iter().any(|l| *l != slow[0]));
+        assert_eq!(with(10).latency(), slow[0] / 10);
+        assert_eq!(with(0).latency(), Duration::ZERO);
+    }
+
+    #[track_caller]
+    fn check_meta_missing(body: &str) {
+        assert_eq!(meta_of(body.as_bytes()), None, "{body}");
+    }
+
+    #[test]
+    fn a_body_cut_off_has_no_meta() {
+        let (api, _) = api();
+        let whole = api.answer("GET", "/units/1", Some(bearer(&api, "shop-1").as_bytes()), b"").into_body();
+        assert!(meta_of(&whole).is_some());
+        let text = std::str::from_utf8(&whole).expect("JSON is UTF-8");
+        check_meta_missing(&text[..text.len() - 1]);
+        check_meta_missing(&text[..text.len() / 2]);
+        check_meta_missing("");
+        check_meta_missing(r#"{"error":"not found"}"#);
+    }
+}

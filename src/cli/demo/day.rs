@@ -144,3 +144,82 @@ fn scaled_route(route: &Route, factor: u32) -> Route {
         ..route.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    fn count(events: &[Event], wanted: impl Fn(&Action) -> bool) -> usize {
+        events.iter().filter(|event| wanted(&event.action)).count()
+    }
+
+    #[track_caller]
+    fn check_changes(method: &str, begins: &str, ends: &str, expected: usize) {
+        let wanted = |action: &Action| {
+            matches!(action, Action::Change { method: m, path, .. }
+                if *m == method && path.starts_with(begins) && path.ends_with(ends))
+        };
+        assert_eq!(count(&schedule(1), wanted), expected, "{method} {begins}…{ends}");
+    }
+
+    #[test]
+    fn every_cashier_keeps_every_interval_all_day() {
+        const DAY: usize = 8 * 60 * 60;
+        let events = schedule(1);
+        assert_eq!(count(&events, |action| *action == PAGE), 10 * DAY / 20);
+        assert_eq!(count(&events, |action| *action == STOCK), 10 * DAY / 30);
+        assert_eq!(count(&events, |action| *action == SALES), 10 * DAY / 120);
+        assert_eq!(count(&events, |action| *action == REPORT), 10 * DAY / 600);
+        check_changes("POST", "/sales", "", 10 * DAY / 180);
+        check_changes("PUT", "/categories/", "", DAY / 600);
+        check_changes("POST", "/products/", "/adjust", DAY / 900);
+        check_changes("POST", "/purchases", "", DAY / 1800);
+
+        let visits = events.iter().filter(|event| event.cashier == 3 && event.action == PAGE);
+        let times: Vec<_> = visits.map(|visit| visit.at).collect();
+        assert_eq!(times.len(), DAY / 20);
+        assert!(times.windows(2).all(|pair| pair[1] - pair[0] == seconds(20)));
+    }
+
+    #[test]
+    fn a_day_is_in_order_and_within_opening_hours() {
+        let events = schedule(1);
+        assert!(events.is_sorted_by_key(|event| event.at));
+        assert!(events.last().is_some_and(|last| last.at < HOURS));
+    }
+
+    #[test]
+    fn the_seed_decides_the_day() {
+        assert_eq!(schedule(1), schedule(1));
+        assert_ne!(schedule(1), schedule(2));
+    }
+
+    #[test]
+    fn cashiers_do_not_walk_in_step() {
+        let firsts: std::collections::HashSet<_> = (0..CASHIERS)
+            .map(|cashier| schedule(1).into_iter().find(|event| event.cashier == cashier).map(|event| event.at))
+            .collect();
+        assert_eq!(firsts.len(), CASHIERS as usize);
+    }
+
+    #[test]
+    fn a_scaled_policy_keeps_its_proportions() {
+        let policy = fixture::pos();
+        let scaled = scaled(&policy, 100);
+        assert_eq!(scaled.identity.accepted_for, Duration::from_millis(600));
+        assert_eq!(scaled.origin.quarantine, Duration::from_millis(600));
+        let route = |policy: &Policy, path: &str| policy.routes.select(path).route.clone();
+        assert_eq!(route(&scaled, "/units").freshness, Freshness::For(seconds(36)));
+        assert_eq!(route(&scaled, "/stock").freshness, Freshness::For(Duration::from_millis(300)));
+        assert_eq!(route(&scaled, "/stock").stale_if_error, seconds(6));
+        assert_eq!(route(&scaled, "/elsewhere").freshness, Freshness::Origin);
+    }
+
+    #[test]
+    fn a_scaled_policy_leaves_sockets_their_time() {
+        let scaled = scaled(&fixture::pos(), 100);
+        assert_eq!(scaled.origin.response_timeout, seconds(30));
+        assert_eq!(scaled.server.limits.header_timeout, seconds(15));
+    }
+}

@@ -160,3 +160,115 @@ impl Shortened {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::day::schedule;
+    use super::super::fixture;
+    use super::super::front::Server;
+    use super::*;
+    use http::Response;
+    use std::collections::HashMap;
+
+    /// Nothing between the cashiers and the origin.
+    struct Direct(Arc<Api>);
+
+    #[async_trait::async_trait]
+    impl Front for Direct {
+        async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
+            let authorization = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
+            Ok(self.0.answer(request.method().as_str(), request.uri().path(), authorization, request.body()))
+        }
+    }
+
+    /// A cache that nobody tells of changes: what was once fetched is good for ever, as a 304 where the browser has it.
+    struct NeverInvalidates {
+        origin: Direct,
+        stored: Mutex<HashMap<String, Response<Bytes>>>,
+    }
+
+    #[async_trait::async_trait]
+    impl Front for NeverInvalidates {
+        async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
+            if request.method() != Method::GET {
+                return self.origin.send(request).await;
+            }
+            let path = request.uri().path().to_owned();
+            let held = request.headers().contains_key(header::IF_NONE_MATCH);
+            let stored = self.stored.lock().expect("no holder of this lock panics").get(&path).cloned();
+            match stored {
+                Some(_) if held => Ok(Response::builder().status(304).body(Bytes::new()).expect("a plain response")),
+                Some(stored) => Ok(stored),
+                None => {
+                    let mut fetched = self.origin.send(request).await?;
+                    fetched.headers_mut().insert(header::ETAG, HeaderValue::from_static("\"for-ever\""));
+                    self.stored.lock().expect("no holder of this lock panics").insert(path, fetched.clone());
+                    Ok(fetched)
+                }
+            }
+        }
+    }
+
+    fn opening() -> (Arc<Api>, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::new(Timestamp { wall_ms: 1_700_000_000_000, boot_ms: 0 }));
+        (Arc::new(Api::new(1, b"secret", 0, clock.clone())), clock)
+    }
+
+    /// The first half hour: every kind of event is in it.
+    fn half_hour() -> Vec<Event> {
+        schedule(1).into_iter().filter(|event| event.at < HOURS / 16).collect()
+    }
+
+    fn cashiers(front: impl Front + 'static, api: &Arc<Api>) -> Cashiers {
+        Cashiers::new(Arc::new(front), Arc::clone(api), fixture::pos(), Scope::User)
+    }
+
+    #[tokio::test]
+    async fn without_a_cache_every_get_reaches_the_origin_and_nothing_is_stale() {
+        let (api, clock) = opening();
+        let cashiers = cashiers(Direct(Arc::clone(&api)), &api);
+        cashiers.step_through(&half_hour(), &clock).await;
+        let tally = cashiers.tally();
+        assert_eq!((tally.gets, tally.changes), (70_080 / 16, 106));
+        assert_eq!((tally.gets, tally.bytes), (api.all_gets().count, api.all_gets().bytes));
+        assert_eq!((tally.bytes, tally.not_modified), (tally.bytes_without, 0));
+        assert!(tally.is_clean(), "{:?}", cashiers.findings());
+        assert!(tally.oracle < tally.gets / 2);
+    }
+
+    #[tokio::test]
+    async fn a_cache_that_never_invalidates_is_found_out() {
+        let (api, clock) = opening();
+        let stored = Mutex::default();
+        let cashiers = cashiers(NeverInvalidates { origin: Direct(Arc::clone(&api)), stored }, &api);
+        cashiers.step_through(&half_hour(), &clock).await;
+        let tally = cashiers.tally();
+        assert!(tally.stale > 500, "{tally:?}");
+        assert_eq!((tally.foreign, tally.failed), (0, 0), "{:?}", cashiers.findings());
+    }
+
+    #[tokio::test]
+    async fn a_stepped_day_stands_where_the_timetable_says() {
+        let (api, clock) = opening();
+        let events = half_hour();
+        let opened = clock.now();
+        cashiers(Direct(Arc::clone(&api)), &api).step_through(&events[..9], &clock).await;
+        assert_eq!(clock.now() - opened, events[8].at);
+    }
+
+    #[tokio::test]
+    async fn a_running_day_goes_over_sockets() {
+        let (api, clock) = opening();
+        let server = Server::at(Arc::clone(&api).serve(([127, 0, 0, 1], 0).into()).await.expect("a free port"));
+        let cashiers = Arc::new(cashiers(server, &api));
+        let minute: Vec<_> = half_hour().into_iter().filter(|event| event.at < HOURS / 480).collect();
+        let events = minute.len();
+        // The shop has closed already: every event is due at once.
+        let day = Shortened::open(clock.clone(), 1);
+        clock.advance(HOURS);
+        Arc::clone(&cashiers).work_through(minute, day).await;
+        let tally = cashiers.tally();
+        assert!(tally.is_clean(), "{:?}", cashiers.findings());
+        assert!(tally.gets > events as u64 && tally.gets == api.all_gets().count, "{tally:?}");
+    }
+}

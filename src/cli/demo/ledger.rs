@@ -184,3 +184,133 @@ fn version_shown(begun: &Begun, tenant: &str, meta: Option<Meta>) -> Result<u64,
     }
     Ok(meta.version)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use crate::policy::Scope;
+
+    fn ledger() -> Ledger {
+        Ledger::new("shop-1", Oracle::new(fixture::pos(), Scope::User))
+    }
+
+    fn shows(
+        path: &str,
+        tenant: &str,
+        version: u64,
+        entity_tag: &'static str,
+    ) -> Result<http::Response<Bytes>, String> {
+        let body = format!(
+            r#"{{"data":[],"meta":{{"path":"{path}","tenant":"{tenant}","version":{version},"generated_at":""}}}}"#
+        );
+        Ok(http::Response::builder().header(header::ETAG, entity_tag).body(body.into()).expect("a plain response"))
+    }
+
+    fn status(status: u16) -> Result<http::Response<Bytes>, String> {
+        Ok(http::Response::builder().status(status).body(Bytes::new()).expect("a plain response"))
+    }
+
+    impl Ledger {
+        fn get(&mut self, cashier: u32, path: &str, answer: Result<http::Response<Bytes>, String>) {
+            let begun = self.begin(Duration::ZERO, cashier, path);
+            self.end(begun, answer);
+        }
+
+        fn sold(&mut self, version: u64) {
+            self.changed("POST", "/sales", version, vec!["/stock".into(), "/sales".into()]);
+        }
+    }
+
+    #[track_caller]
+    fn check(ledger: &Ledger, stale: u64, foreign: u64, failed: u64) {
+        let tally = ledger.tally();
+        assert_eq!((tally.stale, tally.foreign, tally.failed), (stale, foreign, failed), "{:?}", ledger.findings());
+        assert_eq!(ledger.findings().len() as u64, stale + foreign + failed);
+        assert_eq!(tally.is_clean(), stale + foreign + failed == 0);
+    }
+
+    #[test]
+    fn an_answer_that_shows_the_change_is_current() {
+        let mut ledger = ledger();
+        ledger.sold(1);
+        ledger.get(0, "/stock", shows("/stock", "shop-1", 1, "\"a\""));
+        ledger.get(0, "/products", shows("/products", "shop-1", 0, "\"a\""));
+        check(&ledger, 0, 0, 0);
+    }
+
+    #[test]
+    fn an_answer_without_the_change_is_stale() {
+        let mut ledger = ledger();
+        ledger.sold(1);
+        ledger.get(0, "/stock", shows("/stock", "shop-1", 0, "\"a\""));
+        check(&ledger, 1, 0, 0);
+    }
+
+    #[test]
+    fn a_304_stands_for_what_the_browser_holds() {
+        let mut ledger = ledger();
+        ledger.get(0, "/stock", shows("/stock", "shop-1", 0, "\"a\""));
+        assert_eq!(ledger.begin(Duration::ZERO, 0, "/stock").condition(), Some(HeaderValue::from_static("\"a\"")));
+        assert_eq!(ledger.begin(Duration::ZERO, 1, "/stock").condition(), None);
+        ledger.get(0, "/stock", status(304));
+        check(&ledger, 0, 0, 0);
+        ledger.sold(1);
+        ledger.get(0, "/stock", status(304));
+        check(&ledger, 1, 0, 0);
+    }
+
+    #[test]
+    fn a_change_acknowledged_only_after_the_get_began_need_not_show() {
+        let mut ledger = ledger();
+        let begun = ledger.begin(Duration::ZERO, 0, "/stock");
+        ledger.sold(1);
+        ledger.end(begun, shows("/stock", "shop-1", 0, "\"a\""));
+        check(&ledger, 0, 0, 0);
+    }
+
+    #[test]
+    fn acknowledgements_out_of_order_lower_nothing() {
+        let mut ledger = ledger();
+        ledger.sold(2);
+        ledger.sold(1);
+        ledger.get(0, "/stock", shows("/stock", "shop-1", 1, "\"a\""));
+        check(&ledger, 1, 0, 0);
+    }
+
+    #[test]
+    fn no_cashier_sees_time_run_backwards() {
+        let mut ledger = ledger();
+        ledger.get(0, "/stock", shows("/stock", "shop-1", 3, "\"b\""));
+        ledger.get(1, "/stock", shows("/stock", "shop-1", 2, "\"a\""));
+        check(&ledger, 0, 0, 0);
+        ledger.get(0, "/stock", shows("/stock", "shop-1", 2, "\"a\""));
+        check(&ledger, 1, 0, 0);
+    }
+
+    #[test]
+    fn answers_that_are_not_ours_are_told_apart() {
+        let mut ledger = ledger();
+        ledger.get(0, "/stock", shows("/stock", "shop-2", 0, "\"a\""));
+        check(&ledger, 0, 1, 0);
+        ledger.get(0, "/stock", shows("/units", "shop-1", 0, "\"a\""));
+        ledger.get(0, "/stock", status(304));
+        ledger.get(0, "/stock", status(502));
+        ledger.get(0, "/stock", status(200));
+        ledger.get(0, "/stock", Err("reset".into()));
+        ledger.change_failed("/sales", "reset".into());
+        check(&ledger, 0, 1, 6);
+    }
+
+    #[test]
+    fn bytes_are_compared_with_full_answers() {
+        let mut ledger = ledger();
+        let answer = shows("/units", "shop-1", 0, "\"a\"");
+        let length = answer.as_ref().expect("an answer").body().len() as u64;
+        ledger.get(0, "/units", answer);
+        ledger.get(0, "/units", status(304));
+        let tally = ledger.tally();
+        assert_eq!((tally.gets, tally.not_modified, tally.oracle), (2, 1, 1));
+        assert_eq!((tally.bytes, tally.bytes_without), (length, 2 * length));
+    }
+}

@@ -12,6 +12,8 @@
 pub mod api;
 pub mod day;
 pub mod driver;
+#[cfg(test)]
+mod fixture;
 pub mod front;
 pub mod ledger;
 pub mod oracle;

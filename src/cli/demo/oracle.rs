@@ -158,3 +158,150 @@ impl Reach {
 fn siblings<'r>(routes: &'r Routes, route: &'r Route) -> impl Iterator<Item = RouteId> + 'r {
     routes.iter().filter(|other| other.entity_id == route.entity_id).map(|other| other.id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::day::{Action, schedule};
+    use super::super::fixture::{self, Row};
+    use super::*;
+
+    const ROUTES: &[Row<'static>] = &[
+        ("categories", &["/categories", "/categories/{id}"], Some(600), &["products"]),
+        ("products", &["/products", "/products/{id}"], Some(300), &[]),
+        ("stock", &["/stock"], Some(30), &[]),
+        ("adjustments", &["/products/{id}/adjust"], None, &["stock"]),
+        ("plain", &["/plain"], None, &[]),
+    ];
+
+    fn get(at: u64, caller: u32, path: &str) -> Moment {
+        Moment::Get { at: Duration::from_secs(at), caller, path: path.into() }
+    }
+
+    fn changed(method: &str, path: &str) -> Moment {
+        Moment::Changed { method: method.into(), path: path.into() }
+    }
+
+    #[track_caller]
+    fn check(scope: Scope, history: &[Moment], expected: u64) {
+        assert_eq!(fewest_origin_gets(history, &fixture::policy(ROUTES), scope), expected, "{history:#?}");
+    }
+
+    #[test]
+    fn nothing_asked_is_nothing_sent() {
+        check(Scope::User, &[], 0);
+        check(Scope::User, &[changed("POST", "/products")], 0);
+    }
+
+    #[test]
+    fn a_copy_serves_while_its_lifetime_exceeds_its_age() {
+        check(Scope::User, &[get(0, 1, "/stock"), get(29, 1, "/stock")], 1);
+        check(Scope::User, &[get(0, 1, "/stock"), get(30, 1, "/stock")], 2);
+    }
+
+    #[test]
+    fn plain_mode_always_asks() {
+        check(Scope::Public, &[get(0, 1, "/plain"), get(0, 1, "/plain"), get(1, 1, "/elsewhere")], 3);
+    }
+
+    #[test]
+    fn scope_decides_who_shares() {
+        let history = [get(0, 1, "/products"), get(1, 2, "/products"), get(2, 1, "/products")];
+        check(Scope::User, &history, 2);
+        check(Scope::Public, &history, 1);
+    }
+
+    #[test]
+    fn a_credential_not_accepted_lately_is_shown_to_the_origin() {
+        let history = [get(0, 1, "/products"), get(59, 1, "/products"), get(60, 1, "/products")];
+        check(Scope::User, &history, 2);
+        check(Scope::Public, &history, 1);
+    }
+
+    #[test]
+    fn any_fetch_renews_acceptance_and_an_acceptance_fetch_renews_the_copy() {
+        check(Scope::User, &[get(0, 1, "/products"), get(50, 1, "/stock"), get(100, 1, "/products")], 2);
+        // Asked at 200 for the credential's sake alone; the copy is then fresh until 500.
+        let renewed =
+            [get(0, 1, "/products"), get(200, 1, "/products"), get(450, 1, "/stock"), get(499, 1, "/products")];
+        check(Scope::User, &renewed, 3);
+    }
+
+    #[track_caller]
+    fn check_change(method: &str, path: &str, shown: &str, invalidated: bool) {
+        let history = [get(0, 1, shown), changed(method, path), get(1, 1, shown)];
+        let expected = if invalidated { 2 } else { 1 };
+        let found = fewest_origin_gets(&history, &fixture::policy(ROUTES), Scope::Public);
+        assert_eq!(found, expected, "{method} {path}, then GET {shown}");
+    }
+
+    #[test]
+    fn a_change_of_an_item_reaches_the_item_and_the_collections() {
+        check_change("PUT", "/products/1", "/products/1", true);
+        check_change("PUT", "/products/1", "/products", true);
+        check_change("DELETE", "/products/1/", "/products/1", true);
+        check_change("PUT", "/products/1", "/products/2", false);
+        check_change("PUT", "/products/1", "/categories", false);
+    }
+
+    #[test]
+    fn a_post_on_a_collection_reaches_the_collections() {
+        check_change("POST", "/products", "/products", true);
+        check_change("POST", "/products", "/products/1", false);
+    }
+
+    #[test]
+    fn any_other_change_reaches_the_whole_route() {
+        check_change("POST", "/products/1", "/products/2", true);
+        check_change("DELETE", "/products", "/products/2", true);
+    }
+
+    #[test]
+    fn relations_reach_whole_routes_and_are_not_transitive() {
+        check_change("PUT", "/categories/1", "/products", true);
+        check_change("PUT", "/categories/1", "/products/7", true);
+        check_change("PUT", "/categories/1", "/stock", false);
+        check_change("POST", "/products/1/adjust", "/stock", true);
+        check_change("POST", "/products/1/adjust", "/products", false);
+    }
+
+    #[test]
+    fn a_change_below_no_route_reaches_every_route_it_lies_below() {
+        check_change("POST", "/products/1/images", "/products/2", true);
+        check_change("POST", "/products/1/images", "/stock", false);
+    }
+
+    #[test]
+    fn a_change_is_for_everyone() {
+        let history = [
+            get(0, 1, "/stock"),
+            get(0, 2, "/stock"),
+            changed("POST", "/stock"),
+            get(1, 1, "/stock"),
+            get(1, 2, "/stock"),
+        ];
+        check(Scope::User, &history, 4);
+        check(Scope::Public, &history, 2);
+    }
+
+    /// The history of a day on which every answer comes at once.
+    fn day(seed: u64) -> Vec<Moment> {
+        let moments = schedule(seed).into_iter().flat_map(|event| match event.action {
+            Action::Look(paths) => paths
+                .iter()
+                .map(|path| Moment::Get { at: event.at, caller: event.cashier, path: (*path).to_owned() })
+                .collect(),
+            Action::Change { method, path, .. } => vec![changed(method, &path)],
+        });
+        moments.collect()
+    }
+
+    /// In scope `user` a correct cache can save 79.8 % of the day's GETs at most, in scope `public` 94.8 %.
+    #[test]
+    fn this_is_what_can_be_saved_on_the_fixed_day() {
+        let history = day(1);
+        let gets = history.iter().filter(|moment| matches!(moment, Moment::Get { .. })).count();
+        let user = fewest_origin_gets(&history, &fixture::pos(), Scope::User);
+        let public = fewest_origin_gets(&history, &fixture::pos(), Scope::Public);
+        assert_eq!((gets, user, public), (70_080, 14_180, 3_627));
+    }
+}

@@ -525,3 +525,128 @@ impl Kind {
 const QUALITIES: [&str; 8] = ["Fresh", "Organic", "Classic", "Light", "Imported", "Family", "Premium", "Everyday"];
 const GOODS: [&str; 10] =
     ["Coffee", "Bread", "Yoghurt", "Apples", "Soap", "Crackers", "Peas", "Notebooks", "Tea", "Juice"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPENED: Timestamp = Timestamp { wall_ms: 1_700_000_000_000, boot_ms: 0 };
+
+    /// Enough paths that every kind of response is among them.
+    fn paths() -> Vec<String> {
+        let lists =
+            ["/products", "/stock", "/categories", "/brands", "/units", "/sales", "/purchases", "/reports/daily"];
+        let rows = ["/products", "/stock", "/categories", "/brands", "/units", "/sales", "/purchases"];
+        let items = rows.iter().flat_map(|list| (1..=60).map(move |id| format!("{list}/{id}")));
+        let variants = (1..=60).map(|id| format!("/products/{id}/variants"));
+        lists.iter().map(|&list| list.to_owned()).chain(items).chain(variants).collect()
+    }
+
+    fn contents(shop: &mut Shop) -> BTreeMap<String, Content> {
+        paths().into_iter().filter_map(|path| shop.read(&path).map(|content| (path, content))).collect()
+    }
+
+    /// Everything rests on this: a path's version changes exactly when what it shows does.
+    #[track_caller]
+    fn check_write(method: &str, path: &str, body: &str, lists: &[&str]) {
+        let mut shop = Shop::new(1, OPENED);
+        let before = contents(&mut shop);
+        let later = OPENED + std::time::Duration::from_secs(60);
+        let written = shop.write(method, path, body.as_bytes(), later).expect("a change that can be made");
+        let after = contents(&mut shop);
+
+        let mut changed = Vec::new();
+        for path in paths() {
+            let (before, after) = (before.get(&path), after.get(&path));
+            let told = shop.touched(written.version).contains(&path);
+            assert_eq!(before.map(|c| &c.data) != after.map(|c| &c.data), told, "{path}");
+            if let (true, Some(after)) = (told, after) {
+                assert_eq!(after.version, written.version, "{path}");
+            }
+            if told && path.matches('/').count() == 1 || path == "/reports/daily" && told {
+                changed.push(path);
+            }
+        }
+        assert_eq!(changed, lists, "{method} {path}");
+    }
+
+    #[test]
+    fn a_sale_shows_in_stock_sales_and_report() {
+        let body = r#"{"items":[{"product_id":5,"quantity":2},{"product_id":9,"quantity":1}]}"#;
+        check_write("POST", "/sales", body, &["/stock", "/sales", "/reports/daily"]);
+    }
+
+    #[test]
+    fn a_purchase_shows_in_stock_and_purchases() {
+        check_write("POST", "/purchases", r#"{"items":[{"product_id":5,"quantity":2}]}"#, &["/stock", "/purchases"]);
+    }
+
+    #[test]
+    fn an_adjustment_shows_in_stock_alone() {
+        check_write("POST", "/products/7/adjust", r#"{"delta":-3}"#, &["/stock"]);
+    }
+
+    #[test]
+    fn a_name_shows_in_its_table_and_on_its_products() {
+        check_write("PUT", "/categories/5", r#"{"name":"New"}"#, &["/products", "/categories"]);
+        check_write("PATCH", "/brands/5", r#"{"name":"New"}"#, &["/products", "/brands"]);
+        check_write("PUT", "/units/5", r#"{"name":"New"}"#, &["/products", "/units"]);
+        check_write("DELETE", "/categories/5", "", &["/products", "/categories"]);
+        check_write("POST", "/units", r#"{"name":"New"}"#, &["/units"]);
+    }
+
+    #[test]
+    fn a_product_shows_in_products_and_its_variants() {
+        check_write("PUT", "/products/5", r#"{"name":"New"}"#, &["/products"]);
+    }
+
+    #[track_caller]
+    fn check_refused(method: &str, path: &str, body: &str, expected: &str) {
+        let mut shop = Shop::new(1, OPENED);
+        let before = contents(&mut shop);
+        let refusal = shop.write(method, path, body.as_bytes(), OPENED).expect_err("nothing that can be done");
+        assert!(format!("{refusal:?}").starts_with(expected), "{method} {path}: {refusal:?}");
+        assert_eq!(contents(&mut shop), before, "{method} {path}");
+    }
+
+    #[test]
+    fn what_cannot_be_done_changes_nothing() {
+        check_refused("PUT", "/categories/41", r#"{"name":"New"}"#, "NotFound");
+        check_refused("DELETE", "/units/x", "", "NotFound");
+        check_refused("POST", "/products/5001/adjust", r#"{"delta":1}"#, "NotFound");
+        check_refused("POST", "/elsewhere", "{}", "NotFound");
+        check_refused("DELETE", "/products/5", "", "MethodNotAllowed");
+        check_refused("PUT", "/categories", r#"{"name":"New"}"#, "MethodNotAllowed");
+        check_refused("PUT", "/categories/5", "{", "Unprocessable");
+        check_refused("POST", "/sales", r#"{"items":[]}"#, "Unprocessable");
+        check_refused(
+            "POST",
+            "/sales",
+            r#"{"items":[{"product_id":5,"quantity":1},{"product_id":0,"quantity":1}]}"#,
+            "Unprocessable",
+        );
+    }
+
+    #[test]
+    fn a_shop_has_its_rows() {
+        let mut shop = Shop::new(1, OPENED);
+        let mut total = |path: &str| shop.read(path).and_then(|content| content.total);
+        assert_eq!(total("/products"), Some(5_000));
+        assert_eq!(total("/products/1/variants"), Some(3));
+        assert_eq!(total("/stock"), Some(5_000));
+        assert_eq!(total("/categories"), Some(40));
+        assert_eq!(total("/brands"), Some(60));
+        assert_eq!(total("/units"), Some(20));
+        assert_eq!(total("/sales"), Some(0));
+        assert_eq!(total("/products/5001/variants"), None);
+    }
+
+    #[test]
+    fn product_rows_hold_names_and_no_stock() {
+        let mut shop = Shop::new(1, OPENED);
+        let data = shop.read("/products/1").expect("a product").data;
+        let row: serde_json::Value = serde_json::from_slice(&data).expect("JSON");
+        assert!(row["category_name"].is_string() && row["brand_name"].is_string() && row["unit_name"].is_string());
+        assert!(row.get("quantity").is_none());
+    }
+}
