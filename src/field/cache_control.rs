@@ -60,7 +60,7 @@ impl ResponseDirectives {
 }
 
 /// What a request asks of caches. An argument that cannot be read makes its directive ignored: these only ever narrow
-/// or widen what may be answered, and "a cache is not obliged" to honour them (RFC 9111 §5.2.1 calls them advisory).
+/// or widen what may be answered, and "are advisory; caches MAY implement them" (RFC 9111 §5.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
     /// Also `Pragma: no-cache`, where there is no Cache-Control at all (RFC 9111 §5.4).
@@ -113,13 +113,17 @@ impl RequestDirectives {
 /// The longest directive known here: `stale-while-revalidate`.
 const LONGEST: usize = 22;
 
-/// Every directive with its argument, if any; quotes are still on.
+/// Every directive with its argument, if any; quotes are still on. A name ends at white space too, so that
+/// `max-age =1`, which the grammar does not know, is a max-age that cannot be read and not an unknown directive.
 fn directives(fields: &Fields) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-    list(fields.get_all("cache-control")).map(|directive| match directive.iter().position(|&b| b == b'=') {
-        // The name is trimmed and the argument is not, so that `max-age =1` and `max-age= 1`, which the grammar does
-        // not know, are a max-age that cannot be read and not an unknown directive.
-        Some(at) => (directive[..at].trim_ascii(), Some(&directive[at + 1..])),
-        None => (directive, None),
+    list(fields.get_all("cache-control")).map(|directive| {
+        match directive.iter().position(|b| matches!(b, b'=' | b' ' | b'\t')) {
+            Some(at) => {
+                let (name, rest) = directive.split_at(at);
+                (name, Some(rest.strip_prefix(b"=").unwrap_or(rest)))
+            }
+            None => (directive, None),
+        }
     })
 }
 

@@ -210,10 +210,26 @@ mod tests {
 
     #[test]
     fn everything_else_is_no_entity_tag() {
-        for text in
-            ["", "\"", "abc", "\"abc", "abc\"", "w/\"abc\"", "W\"abc\"", "W/abc", "W/ \"abc\"", "*", "\"a\"b\"",
-             "\"a\", \"b\"", " \"a\"", "\"a\" ", "'a'", "\"a b\"", "\"a\x7f\"", "\"a\tb\""]
-        {
+        for text in [
+            "",
+            "\"",
+            "abc",
+            "\"abc",
+            "abc\"",
+            "w/\"abc\"",
+            "W\"abc\"",
+            "W/abc",
+            "W/ \"abc\"",
+            "*",
+            "\"a\"b\"",
+            "\"a\", \"b\"",
+            " \"a\"",
+            "\"a\" ",
+            "'a'",
+            "\"a b\"",
+            "\"a\x7f\"",
+            "\"a\tb\"",
+        ] {
             assert_eq!(EntityTag::parse(text.as_bytes()), None, "{text}");
         }
     }

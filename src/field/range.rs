@@ -85,8 +85,23 @@ mod tests {
     #[test]
     fn anything_else_is_answered_whole() {
         for line in [
-            "", "bytes", "bytes=", "bytes=-", "bytes=-0", "bytes=1-0", "bytes=0-1,3-4", "bytes=0-,0-", "bytes=a-b",
-            "bytes=0-1-2", "bytes=--1", "bytes=0 - 1", "bytes=+0-1", "bytes =0-1", "rows=0-1", "0-1", "bytes=0x0-1",
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=-0",
+            "bytes=1-0",
+            "bytes=0-1,3-4",
+            "bytes=0-,0-",
+            "bytes=a-b",
+            "bytes=0-1-2",
+            "bytes=--1",
+            "bytes=0 - 1",
+            "bytes=+0-1",
+            "bytes =0-1",
+            "rows=0-1",
+            "0-1",
+            "bytes=0x0-1",
         ] {
             check(line, None);
         }
