@@ -1,5 +1,6 @@
 //! HTTP/1.1 as octets: what a test sends is what it wrote, what it sees is what came.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -8,10 +9,18 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A start line and its fields, as they came.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Head {
     pub start: String,
     pub lines: Vec<(String, Vec<u8>)>,
+}
+
+/// As a person reads it, for failed tests.
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n  {}", self.start)?;
+        self.lines.iter().try_for_each(|(name, value)| write!(f, "\n  {name}: {}", value.escape_ascii()))
+    }
 }
 
 impl Head {
@@ -89,10 +98,17 @@ fn line(from: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// A whole response.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Response {
     pub head: Head,
     pub body: Vec<u8>,
+}
+
+/// As a person reads it, for failed tests.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}\n\n  {}", self.head, self.body.escape_ascii())
+    }
 }
 
 impl Response {
