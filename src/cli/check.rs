@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use crate::config::{Loaded, Source, show_duration, show_size};
 use crate::policy::{
-    Credential, Freshness, Mode, OriginCacheControl, Pattern, PatternKind, Policy, Relation, Route, Routes, Scope, Token,
+    Credential, Freshness, Mode, OriginCacheControl, Pattern, PatternKind, Policy, Relation, Route, Routes, Scope,
+    Token,
 };
 
 /// The whole report on a configuration that is sound.
@@ -21,7 +22,9 @@ pub fn report(loaded: &Loaded) -> String {
     }
     out.push_str("\nEvery other path\n");
     out.push_str("    Plain mode: the origin's own fields decide (RFC 9111), and nothing that it sent is rewritten.\n");
-    out.push_str("    A mutation invalidates its own URL, same-origin Location and Content-Location (RFC 9111 §4.4), the\n");
+    out.push_str(
+        "    A mutation invalidates its own URL, same-origin Location and Content-Location (RFC 9111 §4.4), the\n",
+    );
     out.push_str("    route that it lies below, and each route whose paths begin as its own does.\n");
     for advice in general_advice(policy) {
         write(&mut out, format_args!("\nAdvice: {advice}\n"));
@@ -165,7 +168,8 @@ fn mutations(route: &Route, routes: &Routes) -> Vec<(String, String)> {
             rows.push((who, with_relations(Some(own), route, pattern, routes)));
         }
     }
-    let whole = (route.mode == Mode::Cache || shared(route, routes)).then(|| format!("{} (whole)", group(route, routes)));
+    let whole =
+        (route.mode == Mode::Cache || shared(route, routes)).then(|| format!("{} (whole)", group(route, routes)));
     if whole.is_some() || !route.invalidates.is_empty() {
         let who = match (route.mode, route.writes.is_empty()) {
             (Mode::Pass, _) => "Any mutation here or below".to_owned(),
@@ -199,7 +203,9 @@ fn with_relations(own: Option<String>, route: &Route, pattern: &Pattern, routes:
 fn names_all(relation: &Relation, pattern: &Pattern) -> bool {
     match relation {
         Relation::Route(_) => true,
-        Relation::Path(path) => Pattern::below("", path).parameters().all(|name| pattern.parameters().any(|p| p == name)),
+        Relation::Path(path) => {
+            Pattern::below("", path).parameters().all(|name| pattern.parameters().any(|p| p == name))
+        }
     }
 }
 
@@ -235,7 +241,8 @@ fn advice(route: &Route) -> Vec<String> {
         ));
     }
     if governed && route.scope == Scope::User && (told.contains("public") || told.contains("s-maxage")) {
-        advice.push("a shared cache between here and the clients may give one caller's response to another.".to_owned());
+        advice
+            .push("a shared cache between here and the clients may give one caller's response to another.".to_owned());
     }
     for relation in &route.invalidates {
         let without = route.patterns.iter().filter(|pattern| !names_all(relation, pattern));
@@ -250,7 +257,10 @@ fn advice(route: &Route) -> Vec<String> {
 fn general_advice(policy: &Policy) -> Vec<String> {
     let mut advice = Vec::new();
     if policy.routes.iter().count() == 1 {
-        advice.push("no route says how long anything is fresh; begin with a [[route]], its paths and fresh = \"30s\".".to_owned());
+        advice.push(
+            "no route says how long anything is fresh; begin with a [[route]], its paths and fresh = \"30s\"."
+                .to_owned(),
+        );
     }
     if policy.identity.credentials.is_empty() {
         advice.push("identity.credentials is empty: all callers count as one, whatever they send.".to_owned());

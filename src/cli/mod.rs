@@ -2,5 +2,3 @@
 
 pub mod check;
 pub mod demo;
-pub mod purge;
-pub mod stats;

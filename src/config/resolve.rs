@@ -195,7 +195,10 @@ struct OriginUrl {
 /// Reads `http://host:port/path`; a trailing slash means nothing.
 fn origin_url(text: &str) -> Result<OriginUrl, (String, String)> {
     let refuse = |why: &str| {
-        Err((format!("`url`: {text:?} {why}"), "write it such as \"http://127.0.0.1:3000\" or \"https://api.example\"".to_owned()))
+        Err((
+            format!("`url`: {text:?} {why}"),
+            "write it such as \"http://127.0.0.1:3000\" or \"https://api.example\"".to_owned(),
+        ))
     };
     if text.contains('#') {
         return refuse("holds a fragment");
@@ -219,7 +222,13 @@ fn origin_url(text: &str) -> Result<OriginUrl, (String, String)> {
     // `http::Uri` takes any digits for a port, and says nothing about what does not fit in one.
     let written_port = authority.as_str().rsplit_once(':').filter(|(_, port)| !port.contains(']'));
     let port = match (written_port, uri.port_u16()) {
-        (None, _) => if tls { 443 } else { 80 },
+        (None, _) => {
+            if tls {
+                443
+            } else {
+                80
+            }
+        }
         (Some(_), Some(port)) if port > 0 => port,
         _ => return refuse("has a port that is not from 1 to 65535"),
     };
@@ -234,7 +243,8 @@ fn admin(written: &written::Admin, env: Env<'_>, problems: &mut Vec<Problem>) ->
             Err((what, hint)) => problems.push(Problem::new(place, format!("`listen`: {what}"), hint)),
         }
         if !listen.ip().is_loopback() && written.token.is_absent() {
-            let what = format!("the admin listener {listen} can be reached from other machines, and there is no `token`");
+            let what =
+                format!("the admin listener {listen} can be reached from other machines, and there is no `token`");
             let hint = "add token = \"env:FRESHGATE_ADMIN_TOKEN\" under [admin], or listen on 127.0.0.1";
             problems.push(Problem::new(place, what, hint));
         }
@@ -255,7 +265,8 @@ fn admin(written: &written::Admin, env: Env<'_>, problems: &mut Vec<Problem>) ->
 /// Fetches a secret from where the file says it is. Neither it nor a secret written by mistake is ever repeated.
 fn secret(text: &str, env: Env<'_>) -> Result<String, (String, String)> {
     let (found, place) = if let Some(name) = text.strip_prefix("env:") {
-        let missing = || (format!("the environment variable {name} is not set"), format!("set {name}, and start again"));
+        let missing =
+            || (format!("the environment variable {name} is not set"), format!("set {name}, and start again"));
         (env(name).ok_or_else(missing)?, format!("the environment variable {name}"))
     } else if let Some(path) = text.strip_prefix("file:") {
         let unreadable = |error: std::io::Error| {
@@ -366,7 +377,10 @@ fn host(text: &str) -> Result<String, (String, String)> {
     if is_name || ipv6.is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()) {
         return Ok(text.to_ascii_lowercase());
     }
-    Err((format!("{text:?} is not a host name"), "write the name alone, without a scheme or port: \"shop.example\"".to_owned()))
+    Err((
+        format!("{text:?} is not a host name"),
+        "write the name alone, without a scheme or port: \"shop.example\"".to_owned(),
+    ))
 }
 
 fn network(text: &str) -> Result<IpNet, (String, String)> {

@@ -50,7 +50,8 @@ pub(super) fn routes(
         for clash in clashes {
             let paths = written.routes[usize::from(clash.route.0)].paths.value();
             let same = |path: &&Text| Pattern::below(&base, &path.value).text == clash.pattern;
-            let place = paths.and_then(|paths| paths.iter().rfind(same)).map_or(Place::Nowhere, |path| path.place.clone());
+            let place =
+                paths.and_then(|paths| paths.iter().rfind(same)).map_or(Place::Nowhere, |path| path.place.clone());
             let hint = "leave one of the two out, or tell them apart by a literal part";
             problems.push(Problem::new(&place, format!("`paths`: {:?} {}", clash.pattern, clash.problem), hint));
         }

@@ -74,7 +74,10 @@ pub enum Selector {
     Key(String),
     Route(RouteId),
     /// Every route of the entity, or, with an id, that item.
-    Entity { id: EntityId, item: Option<String> },
+    Entity {
+        id: EntityId,
+        item: Option<String>,
+    },
     /// All paths that begin so.
     Prefix(String),
     All,
@@ -212,7 +215,10 @@ async fn changes(State(admin): State<Admin>, Query(query): Query<Vec<(String, St
         }
         Some(since) => {
             let since = since.parse().map_err(|_| {
-                Refusal::new(StatusCode::BAD_REQUEST, format!("`since` is a sequence number, such as 0, not {since:?}."))
+                Refusal::new(
+                    StatusCode::BAD_REQUEST,
+                    format!("`since` is a sequence number, such as 0, not {since:?}."),
+                )
             })?;
             match admin.log.since(since) {
                 Since::Replay(changes) => (false, changes),
@@ -410,10 +416,8 @@ fn is_own_host(host: &str, listen: std::net::IpAddr) -> bool {
 }
 
 /// The addresses by which people call their own machine.
-const LOOPBACK: [std::net::IpAddr; 2] = [
-    std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-    std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-];
+const LOOPBACK: [std::net::IpAddr; 2] =
+    [std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
 
 /// No cache keeps it, no browser guesses at it, no other site hears of it.
 async fn harden(mut response: http::Response<Body>) -> http::Response<Body> {

@@ -68,7 +68,8 @@ fn without_detail(reads: u64, collapsed: u64, route: &Route) -> Advice {
             Advice { why: Detail::Pass.sentence().to_owned(), toml: under(route, "mode = \"cache\"") }
         }
         Freshness::Origin => Advice {
-            why: "The origin is asked every time, because no `fresh` says how long its answers may be reused.".to_owned(),
+            why: "The origin is asked every time, because no `fresh` says how long its answers may be reused."
+                .to_owned(),
             toml: under(route, "fresh = \"30s\""),
         },
         Freshness::For(fresh) => Advice {

@@ -14,11 +14,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// The candidates of `fresh`, shortest first, and how they are written.
-const CANDIDATES: [(Duration, &str); 3] = [
-    (Duration::from_secs(30), "30s"),
-    (Duration::from_secs(5 * 60), "5m"),
-    (Duration::from_secs(30 * 60), "30m"),
-];
+const CANDIDATES: [(Duration, &str); 3] =
+    [(Duration::from_secs(30), "30s"), (Duration::from_secs(5 * 60), "5m"), (Duration::from_secs(30 * 60), "30m")];
 
 /// How many learned paths are told apart; what comes after counts as [`OTHER`].
 const MAX_PATHS: usize = 200;
@@ -181,7 +178,9 @@ impl Table {
         if self.paths.is_empty() {
             return match self.seen {
                 0 => "No request yet: send your client's requests here.\n".to_owned(),
-                n => format!("{n} requests, none of them a GET answered with complete JSON: nothing to learn from yet.\n"),
+                n => format!(
+                    "{n} requests, none of them a GET answered with complete JSON: nothing to learn from yet.\n"
+                ),
             };
         }
         let width = self.paths.iter().take(rows).map(|r| r.path.chars().count()).fold(12, usize::max);

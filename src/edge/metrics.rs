@@ -401,7 +401,8 @@ fn histogram(route: &str, measured: &Measured) -> proto::Metric {
         bucket.set_cumulative_count(below);
         bucket
     };
-    let (mut metric, mut histogram) = (proto::Metric::from_label(labels(&[("route", route)])), proto::Histogram::default());
+    let (mut metric, mut histogram) =
+        (proto::Metric::from_label(labels(&[("route", route)])), proto::Histogram::default());
     histogram.set_bucket(measured.cumulative().map(bucket).collect());
     histogram.set_sample_count(measured.count());
     histogram.set_sample_sum(measured.sum_seconds());

@@ -63,7 +63,11 @@ impl Asked {
     }
 
     /// Answers it with a head and a body whose chunks come when they are sent.
-    pub fn answer_slowly(self, head: Head, framing: Framing) -> tokio::sync::mpsc::UnboundedSender<Result<Bytes, OriginError>> {
+    pub fn answer_slowly(
+        self,
+        head: Head,
+        framing: Framing,
+    ) -> tokio::sync::mpsc::UnboundedSender<Result<Bytes, OriginError>> {
         let (send, mut chunks) = tokio::sync::mpsc::unbounded_channel();
         let body = stream::poll_fn(move |cx| chunks.poll_recv(cx)).boxed();
         let _ = self.answer.send(Ok(Reply { head, framing, body }));
@@ -112,7 +116,8 @@ impl Origin for ScriptedOrigin {
         let (answer, reply) = oneshot::channel();
         self.waiting.lock().expect("no holder of this lock panics").push_back(Asked { ask, answer, interim });
         self.came.notify_one();
-        let dropped = |_| OriginError { kind: OriginErrorKind::Protocol, cause: "the script dropped the request".into() };
+        let dropped =
+            |_| OriginError { kind: OriginErrorKind::Protocol, cause: "the script dropped the request".into() };
         reply.await.map_err(dropped)?
     }
 }

@@ -4,7 +4,6 @@
 //! to the waiters of its flight, and told to the one request that it was started for.
 
 use crate::clock::Timestamp;
-use crate::field::Fields;
 use crate::origin::{Framing, Head, Interim, OriginError, OriginErrorKind, Reply};
 use crate::pipeline::Pipeline;
 use crate::pipeline::exchange::Exchange;
@@ -14,7 +13,7 @@ use crate::semantics::invalidation::{FenceKey, Invalidation};
 use crate::semantics::reuse::Standing;
 use crate::semantics::stored_response::Response;
 use crate::semantics::storing::{self, Received, Seen, Storable};
-use crate::semantics::validation;
+use crate::semantics::validation::{self, Condition};
 use crate::store::flight::{Landing, Pilot, Shared};
 use crate::store::{Stored, Ticket, Unstorable};
 use bytes::{Bytes, BytesMut};
@@ -31,7 +30,12 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(1);
 pub enum Arrival {
     Whole(Whole),
     /// Not to be waited for: it comes as the origin sends it.
-    Stream { head: Head, framing: Framing, body: BoxStream<'static, Result<Bytes, OriginError>>, why: Detail },
+    Stream {
+        head: Head,
+        framing: Framing,
+        body: BoxStream<'static, Result<Bytes, OriginError>>,
+        why: Detail,
+    },
     Failed(OriginError),
 }
 
@@ -97,12 +101,12 @@ impl Fetch {
 
     async fn run(mut self) -> Arrival {
         let condition = self.stored.as_ref().and_then(|(stored, _)| validation::conditional(&stored.response));
-        let arrival = match self.attempt(condition.unwrap_or_default()).await {
+        let arrival = match self.attempt(condition).await {
             Ok(arrival) => arrival,
             // The 304 was about something else than what is stored: RFC 9111 §4.3.4 has nothing to select.
             Err(Mismatch) => {
                 self.stored = None;
-                match self.attempt(Fields::new()).await {
+                match self.attempt(None).await {
                     Ok(arrival) => arrival,
                     Err(Mismatch) => Arrival::Failed(OriginError {
                         kind: OriginErrorKind::Protocol,
@@ -117,7 +121,7 @@ impl Fetch {
         arrival
     }
 
-    async fn attempt(&mut self, condition: Fields) -> Result<Arrival, Mismatch> {
+    async fn attempt(&mut self, condition: Option<Condition>) -> Result<Arrival, Mismatch> {
         let pipeline = self.pipeline.clone();
         let _permit = match pipeline.permit().await {
             Ok(permit) => permit,
@@ -126,7 +130,7 @@ impl Fetch {
         let request_time = pipeline.clock.now();
         // "A fetch notes the sequence before it writes its request."
         let ticket = pipeline.store.begin(request_time);
-        let ask = self.subject.ask(&pipeline, &condition);
+        let ask = self.subject.ask(&pipeline, condition.as_ref());
         let reply = match pipeline.origin.ask(ask, self.interim.take()).await {
             Ok(reply) => reply,
             Err(error) => return Ok(Arrival::Failed(error)),
@@ -174,7 +178,8 @@ impl Fetch {
         response_time: Timestamp,
     ) -> Result<Arrival, Mismatch> {
         let (stored, body) = self.stored.as_ref().ok_or(Mismatch)?;
-        let response = validation::freshen(&stored.response, &head.fields, request_time, response_time).ok_or(Mismatch)?;
+        let response =
+            validation::freshen(&stored.response, &head.fields, request_time, response_time).ok_or(Mismatch)?;
         let head = Head { status: response.status, reason: response.reason.clone(), fields: response.fields.clone() };
         let framing = Framing::Length(body.len() as u64);
         let received = Received { head: &head, framing, body: body.clone(), request_time, response_time };
@@ -185,7 +190,13 @@ impl Fetch {
     }
 
     /// Waits for the body as long as it is worth it.
-    async fn receive(&self, reply: Reply, ticket: &Ticket, request_time: Timestamp, response_time: Timestamp) -> Arrival {
+    async fn receive(
+        &self,
+        reply: Reply,
+        ticket: &Ticket,
+        request_time: Timestamp,
+        response_time: Timestamp,
+    ) -> Arrival {
         let Reply { head, framing, mut body } = reply;
         let route = self.subject.route(&self.pipeline);
         let max_body = self.pipeline.policy.cache.max_body;
@@ -260,8 +271,7 @@ impl Fetch {
             Ok(storable) => {
                 let slots = subject.slots_for(whole.response.status).clone();
                 let fields = &subject.request.fields;
-                let put =
-                    pipeline.store.put(ticket, &subject.key, fields, &storable, slots, subject.place.clone());
+                let put = pipeline.store.put(ticket, &subject.key, fields, &storable, slots, subject.place.clone());
                 whole.stored = put.is_ok();
                 whole.detail = put.err();
                 self.share(storable, ticket, origin_status, whole.stored);

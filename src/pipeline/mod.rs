@@ -11,7 +11,7 @@ pub mod purge;
 pub mod retrieve;
 pub mod subject;
 
-use crate::changes::Log;
+use crate::changes::log::Log;
 use crate::clock::{Clock, Timestamp};
 use crate::field::Fields;
 use crate::identity::acceptance::Acceptances;
@@ -31,6 +31,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Changes that are remembered.
+const CHANGES: usize = 10_000;
 
 /// What kind of request this is, from its head alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +61,10 @@ pub enum Content {
     Empty,
     Whole(Bytes),
     /// Comes as the origin sends it; an error must end the message visibly broken.
-    Stream { framing: Framing, body: BoxStream<'static, Result<Bytes, OriginError>> },
+    Stream {
+        framing: Framing,
+        body: BoxStream<'static, Result<Bytes, OriginError>>,
+    },
 }
 
 impl fmt::Debug for Content {
@@ -126,7 +132,7 @@ impl Pipeline {
         Arc::new(Pipeline {
             store: Store::new(policy.cache.memory, entities),
             identity: Identity::new(key, policy.identity.credentials.clone()),
-            changes: Arc::new(Log::new(Log::DEFAULT_CAPACITY)),
+            changes: Arc::new(Log::new(CHANGES)),
             acceptances: Acceptances::default(),
             permits: Arc::new(Semaphore::new(permits)),
             rests_until: AtomicU64::new(0),

@@ -6,7 +6,7 @@
 //! whatever comes later all go through it.
 
 use crate::changes::{Cause, Change, EntityChange};
-use crate::field::connection;
+use crate::field::{connection, entity_tag};
 use crate::origin::{Ask, Framing, Head, Interim, OriginError, OriginErrorKind, Reply, Sending};
 use crate::pipeline::exchange::{Exchange, MutationRecord};
 use crate::pipeline::{Answer, Content, Pipeline};
@@ -52,7 +52,16 @@ impl Pipeline {
     }
 
     fn change(&self, invalidated: &Invalidated, cause: Cause) -> Change {
-        let mut change = Change::new(invalidated.sequence(), self.clock.now(), cause);
+        let mut change = Change {
+            sequence: invalidated.sequence(),
+            at: self.clock.now(),
+            cause,
+            whole: false,
+            routes: Vec::new(),
+            entities: Vec::new(),
+            paths: Vec::new(),
+            query_keys: Vec::new(),
+        };
         for key in &invalidated.invalidation().keys {
             match key {
                 FenceKey::All => change.whole = true,
@@ -139,11 +148,12 @@ impl Mutation {
         tell: oneshot::Sender<Answer>,
     ) {
         let pipeline = self.pipeline.clone();
+        let fields = forwarding::forwarded_fields(&self.request, &pipeline.policy.server.trusted_proxies);
         let ask = Ask {
             method: self.request.method.clone(),
             scheme: self.request.scheme,
             target: self.request.target(),
-            fields: forwarding::forwarded(&self.request, &pipeline.policy.server.trusted_proxies),
+            fields: entity_tag::without_ours(&fields),
             has_body: self.request.has_body,
             body,
             sending: Sending::Once,
@@ -152,8 +162,7 @@ impl Mutation {
             Ok(reply) => reply,
             Err(error) => {
                 // No connection: nothing was sent, and nothing can have changed. Anything else may have been applied.
-                let outcome =
-                    if error.kind == OriginErrorKind::Connect { Outcome::Refused } else { Outcome::Unknown };
+                let outcome = if error.kind == OriginErrorKind::Connect { Outcome::Refused } else { Outcome::Unknown };
                 self.exchange.mutation = Some(barrier.end(outcome));
                 drop(tell.send(pipeline.failure(self.exchange, &error)));
                 return;

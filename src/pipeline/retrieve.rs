@@ -140,9 +140,9 @@ impl Pipeline {
         let fences = &self.store.fences;
         let key = self.store.variant_key(&subject.key, &subject.request.fields);
         // Where nothing can be shared, a flight would only make a queue: everybody leads their own.
-        self.store.flights.board(&key, epoch, |then| {
-            !candidate.alone && fences.may_join(&subject.slots, then, &subject.place.path)
-        })
+        self.store
+            .flights
+            .board(&key, epoch, |then| !candidate.alone && fences.may_join(&subject.slots, then, &subject.place.path))
     }
 
     fn fetch(
@@ -255,18 +255,13 @@ impl Pipeline {
     ) -> Option<Answer> {
         let now = self.clock.now();
         let route = subject.route(self);
-        let (stored, body, _) = candidate.stored.as_ref()?;
+        let (stored, ..) = candidate.stored.as_ref()?;
         let standing = self.store.fences.standing(&stored.slots, stored.mark, &stored.place.path);
         if !matches!(standing, Standing::Valid | Standing::Expired) {
             return None;
         }
-        let allowance = freshness::stale_allowance(&stored.response, route);
-        let limit = match route.freshness {
-            Lifetime::Origin if unreachable && !allowance.forbidden => {
-                allowance.if_error.max(self.policy.cache.stale_on_disconnect)
-            }
-            Lifetime::Origin | Lifetime::For(_) => allowance.if_error,
-        };
+        let allowance = freshness::stale_allowance(&stored.response, route, self.policy.cache.stale_on_disconnect);
+        let limit = if unreachable { allowance.if_disconnected } else { allowance.if_error };
         let by = match freshness::of(&stored.response, route, now) {
             Freshness::Fresh { .. } => Duration::ZERO,
             Freshness::Stale { by } => by,
@@ -296,15 +291,15 @@ impl Pipeline {
         now: Timestamp,
     ) -> Answer {
         let request = &subject.request;
-        let evaluated = precondition::evaluate(
-            &request.fields,
-            &request.method,
-            response.status,
-            response.validator.entity_tag(),
-            response.modified,
-            now,
-            response.content_length,
-        );
+        let selected = precondition::Selected {
+            status: response.status,
+            fields: &response.fields,
+            entity_tag: response.validator.entity_tag(),
+            modified: response.modified,
+            content_length: response.content_length,
+            range_allowed: true,
+        };
+        let evaluated = precondition::evaluate(&request.fields, &request.method, &selected, now);
         let head = answer::of(response, evaluated, &exchange.cache_status, subject.route(self), now);
         let content = match evaluated {
             _ if request.method == "HEAD" => Content::Empty,

@@ -9,6 +9,7 @@ use crate::semantics::cache_key::{self, CacheKey};
 use crate::semantics::forwarding;
 use crate::semantics::invalidation;
 use crate::semantics::request::Request;
+use crate::semantics::validation::Condition;
 use crate::store::Place;
 use crate::store::fences::Slots;
 
@@ -80,8 +81,8 @@ impl Subject {
 
     /// What the origin is asked: a whole representation, validated with `condition` where there is one. Range and the
     /// client's own preconditions stay here, since they are evaluated against what comes back.
-    pub fn ask(&self, pipeline: &Pipeline, condition: &Fields) -> Ask {
-        let mut fields = forwarding::forwarded(&self.request, &pipeline.policy.server.trusted_proxies);
+    pub fn ask(&self, pipeline: &Pipeline, condition: Option<&Condition>) -> Ask {
+        let mut fields = forwarding::forwarded_fields(&self.request, &pipeline.policy.server.trusted_proxies);
         for name in ["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"] {
             fields.remove(name);
         }
@@ -90,8 +91,8 @@ impl Subject {
             // The identity form is what is hashed and kept.
             fields.set("Accept-Encoding", "identity");
         }
-        for (name, value) in condition.lines() {
-            fields.push(name.clone(), value.clone());
+        if let Some(condition) = condition {
+            condition.write_to(&mut fields);
         }
         let target = match cache_key::query(self.request.query.as_deref(), &route.query) {
             Some(query) => format!("{}?{query}", self.request.path),

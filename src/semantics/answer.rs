@@ -17,7 +17,13 @@ const REPRESENTATION: [&str; 4] = ["content-encoding", "content-language", "cont
 const EXPOSED: &str = "ETag, Cache-Status";
 
 /// The head that answers with `response`, after [`precondition::evaluate`](super::precondition::evaluate) has spoken.
-pub fn of(response: &Response, evaluated: Evaluated, cache_status: &CacheStatus, route: &Route, now: Timestamp) -> Head {
+pub fn of(
+    response: &Response,
+    evaluated: Evaluated,
+    cache_status: &CacheStatus,
+    route: &Route,
+    now: Timestamp,
+) -> Head {
     let mut fields = response.fields.clone();
     if let Some(tag) = response.validator.entity_tag() {
         fields.push("ETag", tag.to_bytes());

@@ -118,21 +118,17 @@ pub fn lifetime(response: &Response, route: &Route) -> Lifetime {
 /// `negative` response is never used stale. In plain mode the response's own RFC 5861 directives hold, and while the
 /// origin cannot be reached `stale_on_disconnect`.
 pub fn stale_allowance(response: &Response, route: &Route, stale_on_disconnect: Duration) -> Stale {
-    let directives = ResponseDirectives::of(&response.fields);
-    let forbidden = directives.must_revalidate || directives.proxy_revalidate || directives.no_cache;
-    match route_lifetime(response.status, route).map(|lifetime| lifetime.source) {
-        Some(Source::Negative) => Stale::default(),
-        Some(_) if forbidden && route.origin_cache_control == OriginCacheControl::Respect => Stale::default(),
+    if forbids_stale(response, route) {
+        return Stale::default();
+    }
+    match route_lifetime(response.status, route) {
         Some(_) => Stale {
             while_revalidate: route.stale_while_revalidate,
             if_error: route.stale_if_error,
             if_disconnected: route.stale_if_error,
         },
-        // "A cache MUST NOT generate a stale response if it is prohibited by an explicit in-protocol directive (e.g.,
-        // by a no-cache response directive, a must-revalidate response directive, or an applicable s-maxage or
-        // proxy-revalidate response directive)" (RFC 9111 §4.2.4).
-        None if forbidden || directives.s_maxage.is_some() => Stale::default(),
         None => {
+            let directives = ResponseDirectives::of(&response.fields);
             let if_error = directives.stale_if_error.unwrap_or_default();
             Stale {
                 while_revalidate: directives.stale_while_revalidate.unwrap_or_default(),
@@ -140,6 +136,20 @@ pub fn stale_allowance(response: &Response, route: &Route, stale_on_disconnect: 
                 if_disconnected: if_error.max(stale_on_disconnect),
             }
         }
+    }
+}
+
+/// Whether `response` may never be used stale, whatever anybody would accept.
+pub fn forbids_stale(response: &Response, route: &Route) -> bool {
+    let directives = ResponseDirectives::of(&response.fields);
+    // "A cache MUST NOT generate a stale response if it is prohibited by an explicit in-protocol directive (e.g., by a
+    // no-cache response directive, a must-revalidate response directive, or an applicable s-maxage or proxy-revalidate
+    // response directive)" (RFC 9111 §4.2.4).
+    let forbidden = directives.must_revalidate || directives.proxy_revalidate || directives.no_cache;
+    match route_lifetime(response.status, route).map(|lifetime| lifetime.source) {
+        Some(Source::Negative) => true,
+        Some(_) => forbidden && route.origin_cache_control == OriginCacheControl::Respect,
+        None => forbidden || directives.s_maxage.is_some(),
     }
 }
 
@@ -160,10 +170,9 @@ fn route_lifetime(status: u16, route: &Route) -> Option<Lifetime> {
 fn heuristic(response: &Response, public: bool) -> Option<Lifetime> {
     const AT_MOST: Duration = Duration::from_hours(24);
     // "A cache MUST NOT use heuristics to determine freshness when an explicit expiration time is present …, on any
-    // response whose status code is not defined as heuristically cacheable" (RFC 9110 §15.1 lists them) nor is
-    // "explicitly marked as cacheable (e.g., by the presence of public)".
-    let cacheable =
-        matches!(response.status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501) || public;
+    // response whose status code is not defined as heuristically cacheable" nor is "explicitly marked as cacheable
+    // (e.g., by the presence of public)".
+    let cacheable = is_heuristically_cacheable(response.status) || public;
     match response.modified {
         Modified::Origin(modified) if cacheable => {
             let unchanged_for = between(modified, date(response));
@@ -171,6 +180,12 @@ fn heuristic(response: &Response, public: bool) -> Option<Lifetime> {
         }
         _ => None,
     }
+}
+
+/// RFC 9110 §15.1: "Responses with status codes that are defined as heuristically cacheable … can be reused by a cache
+/// with heuristic expiration unless otherwise indicated".
+pub fn is_heuristically_cacheable(status: u16) -> bool {
+    matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 /// When the origin generated it; where it does not say, "the time it was received" (RFC 9110 §6.6.1).

@@ -107,14 +107,14 @@ fn of_stored(
         Freshness::Fresh { .. } => return hit(freshness, None),
         Freshness::Stale { by } => by,
     };
-    let allowance = freshness::stale_allowance(response, route);
-    if by < allowance.while_revalidate {
+    let forbidden = freshness::forbids_stale(response, route);
+    if by < freshness::stale_allowance(response, route, Duration::ZERO).while_revalidate {
         return Reuse::Renew { ttl: ttl(freshness) };
     }
-    if route.request_cache_control == RequestCacheControl::Respect && tolerates(asks, by) && !allowance.forbidden {
+    if route.request_cache_control == RequestCacheControl::Respect && tolerates(asks, by) && !forbidden {
         return hit(freshness, None);
     }
-    fetch(Forward::Stale, (allowance.forbidden).then_some(Detail::MustRevalidate))
+    fetch(Forward::Stale, forbidden.then_some(Detail::MustRevalidate))
 }
 
 fn hit(freshness: Freshness, detail: Option<Detail>) -> Reuse {

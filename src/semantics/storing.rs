@@ -163,7 +163,7 @@ fn modified(
     let today = HttpDate(now.wall_seconds());
     // "An origin server with a clock MUST NOT generate a Last-Modified date that is later than the server's time of
     // message origination" (RFC 9110 §8.8.2.1): such a date is absurd and counts as none.
-    let sent = HttpDate::of(fields, "last-modified").filter(|date| *date <= origination(fields, today));
+    let sent = HttpDate::of(fields, "last-modified", today).filter(|date| *date <= origination(fields, today));
     if let Some(date) = sent {
         return Modified::Origin(date);
     }
@@ -183,7 +183,7 @@ fn modified(
 /// When the origin says it sent the response; a minute of difference between two clocks is not absurd.
 fn origination(fields: &Fields, today: HttpDate) -> HttpDate {
     const SKEW: i64 = 60;
-    let date = HttpDate::of(fields, "date").unwrap_or(today);
+    let date = HttpDate::of(fields, "date", today).unwrap_or(today);
     HttpDate(date.0.max(today.0).saturating_add(SKEW))
 }
 
@@ -202,7 +202,8 @@ pub fn decide(
     permission(request, response.status, &response.fields, &directives, route)?;
     // "a cache MUST NOT store incomplete or partial-content responses if it does not support the Range and
     // Content-Range header fields" (RFC 9111 §3.3); the end of a close-delimited body proves nothing by itself.
-    if received.framing == Framing::CloseDelimited && !(is_json_media(&response.fields) && validator::is_json(&received.body))
+    if received.framing == Framing::CloseDelimited
+        && !(is_json_media(&response.fields) && validator::is_json(&received.body))
     {
         return Err(Detail::Incomplete);
     }
@@ -257,7 +258,7 @@ fn permission(
     // "if the response status code is 206 or 304, or the must-understand cache directive is present: the cache
     // understands the response status code"; "the no-store cache directive is not present in the response". A status
     // that is understood lets must-understand outrank no-store (RFC 9111 §5.2.2.3).
-    let understood = freshness::is_understood(status);
+    let understood = http::StatusCode::from_u16(status).is_ok_and(|status| status.canonical_reason().is_some());
     if directives.must_understand && !understood {
         return Err(Detail::Status);
     }

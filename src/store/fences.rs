@@ -22,23 +22,27 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 /// Slots shared by items, paths and callers.
 const STRIPES: usize = 1 << 20;
 
+/// The slot of everything.
+const ALL: u32 = 0;
+
 /// Prefixes that are fenced at a time; when one more comes, the oldest becomes everything.
 const MAX_PREFIXES: usize = 32;
 
-/// All zeros is "nothing ever happened", so that pages nobody touches cost no memory.
-#[derive(Zeroable)]
-#[repr(C)]
-struct Slot {
-    /// The sequence number of the last invalidation.
-    last: AtomicU64,
-    /// The sequence number of the last soft purge.
-    expired: AtomicU64,
-    /// The boot time in milliseconds at which the quarantine ends.
-    quarantine: AtomicU64,
-    /// Mutations that ever began.
-    raised: AtomicU32,
-    /// Mutations in flight.
-    in_flight: AtomicU32,
+/// One value per slot. All zeros is "nothing ever happened", so that pages nobody touches cost no memory.
+struct Column<T>(Box<[T]>);
+
+impl<T: Zeroable> Column<T> {
+    fn new(slots: usize) -> Self {
+        Column(bytemuck::zeroed_slice_box(slots))
+    }
+
+    fn of<'c>(&'c self, slots: &'c Slots) -> impl Iterator<Item = &'c T> {
+        slots.0.iter().map(|index| self.at(*index))
+    }
+
+    fn at(&self, index: u32) -> &T {
+        &self.0[index as usize]
+    }
 }
 
 /// Where the keys of one response, or of one mutation, stand.
@@ -69,7 +73,16 @@ struct Prefix {
 pub struct Fences {
     sequence: AtomicU64,
     exact: usize,
-    slots: Box<[Slot]>,
+    /// The sequence number of the last invalidation.
+    last: Column<AtomicU64>,
+    /// The sequence number of the last soft purge.
+    expired: Column<AtomicU64>,
+    /// The boot time in milliseconds at which the quarantine ends.
+    quarantine: Column<AtomicU64>,
+    /// Mutations that ever began.
+    raised: Column<AtomicU32>,
+    /// Mutations in flight.
+    in_flight: Column<AtomicU32>,
     hash: RandomState,
     prefixes: RwLock<Vec<Prefix>>,
     /// The newest of the prefixes' sequence numbers: most responses are newer, and need not look at the list.
@@ -80,11 +93,16 @@ impl Fences {
     /// Fences for routes of `entities` entities.
     pub fn new(entities: usize) -> Self {
         let exact = 1 + 2 * entities;
+        let slots = exact + STRIPES;
         Fences {
             // 0 is "never", so the first event has number 1.
             sequence: AtomicU64::new(0),
             exact,
-            slots: bytemuck::zeroed_slice_box(exact + STRIPES),
+            last: Column::new(slots),
+            expired: Column::new(slots),
+            quarantine: Column::new(slots),
+            raised: Column::new(slots),
+            in_flight: Column::new(slots),
             hash: RandomState::new(),
             prefixes: RwLock::new(Vec::new()),
             newest_prefix: AtomicU64::new(0),
@@ -98,7 +116,7 @@ impl Fences {
 
     fn slot(&self, key: &FenceKey) -> u32 {
         let index = match key {
-            FenceKey::All => 0,
+            FenceKey::All => ALL as usize,
             FenceKey::Entity(EntityId(entity)) => 1 + 2 * usize::from(*entity),
             FenceKey::Collections(EntityId(entity)) => 2 + 2 * usize::from(*entity),
             other => {
@@ -107,10 +125,6 @@ impl Fences {
             }
         };
         u32::try_from(index).expect("routes and stripes are far fewer than 2^32")
-    }
-
-    fn each<'s>(&'s self, slots: &'s Slots) -> impl Iterator<Item = &'s Slot> {
-        slots.0.iter().map(|index| &self.slots[*index as usize])
     }
 
     /// What a fetch notes before it writes its request.
@@ -125,25 +139,27 @@ impl Fences {
 
     /// A mutation of these keys begins: nothing of them is served from the store, or stored, until it is lowered.
     pub fn raise(&self, slots: &Slots) {
-        for slot in self.each(slots) {
-            slot.in_flight.fetch_add(1, SeqCst);
-            slot.raised.fetch_add(1, SeqCst);
+        for count in self.in_flight.of(slots) {
+            count.fetch_add(1, SeqCst);
+        }
+        for count in self.raised.of(slots) {
+            count.fetch_add(1, SeqCst);
         }
     }
 
     /// The mutation has ended; call after [`invalidate`](Self::invalidate).
     pub fn lower(&self, slots: &Slots) {
-        for slot in self.each(slots) {
-            slot.in_flight.fetch_sub(1, SeqCst);
+        for count in self.in_flight.of(slots) {
+            count.fetch_sub(1, SeqCst);
         }
     }
 
     /// Makes everything fetched so far that shows one of these keys unusable; returns the event's number.
     pub fn invalidate(&self, slots: &Slots) -> u64 {
         let number = self.sequence.fetch_add(1, SeqCst) + 1;
-        for slot in self.each(slots) {
-            // Two invalidations may race; a plain store could take the number back.
-            slot.last.fetch_max(number, SeqCst);
+        // Two invalidations may race; a plain store could take the number back.
+        for last in self.last.of(slots) {
+            last.fetch_max(number, SeqCst);
         }
         number
     }
@@ -151,16 +167,16 @@ impl Fences {
     /// Makes it count as expired: it may still be served where stale may.
     pub fn expire(&self, slots: &Slots) -> u64 {
         let number = self.sequence.fetch_add(1, SeqCst) + 1;
-        for slot in self.each(slots) {
-            slot.expired.fetch_max(number, SeqCst);
+        for last in self.expired.of(slots) {
+            last.fetch_max(number, SeqCst);
         }
         number
     }
 
     /// Keeps whatever is fetched before `until` from being stored or served.
     pub fn quarantine(&self, slots: &Slots, until: Timestamp) {
-        for slot in self.each(slots) {
-            slot.quarantine.fetch_max(until.boot_ms, SeqCst);
+        for end in self.quarantine.of(slots) {
+            end.fetch_max(until.boot_ms, SeqCst);
         }
     }
 
@@ -170,8 +186,8 @@ impl Fences {
         let number = self.sequence.fetch_add(1, SeqCst) + 1;
         if prefixes.len() == MAX_PREFIXES && !prefixes.iter().any(|p| p.text == prefix) {
             let oldest = prefixes.remove(0);
-            self.slots[0].last.fetch_max(oldest.last, SeqCst);
-            self.slots[0].expired.fetch_max(oldest.expired, SeqCst);
+            self.last.at(ALL).fetch_max(oldest.last, SeqCst);
+            self.expired.at(ALL).fetch_max(oldest.expired, SeqCst);
         }
         let mut fence = match prefixes.iter().position(|p| p.text == prefix) {
             Some(at) => prefixes.remove(at),
@@ -185,18 +201,16 @@ impl Fences {
 
     /// What may be done with a response that was fetched at `mark`, shows `slots` and stands at `path`.
     pub fn standing(&self, slots: &Slots, mark: Mark, path: &str) -> Standing {
-        let mut expired = false;
         // In-flight is read before the last invalidation: a mutation that ends between the two reads has invalidated
         // before it lowers its barrier.
-        for slot in self.each(slots) {
-            if slot.in_flight.load(SeqCst) > 0 || slot.quarantine.load(SeqCst) > mark.at.boot_ms {
-                return Standing::Unsettled;
-            }
-            if slot.last.load(SeqCst) > mark.sequence {
-                return Standing::Invalidated;
-            }
-            expired |= slot.expired.load(SeqCst) > mark.sequence;
+        let changing = self.in_flight.of(slots).any(|count| count.load(SeqCst) > 0);
+        if changing || self.quarantine.of(slots).any(|end| end.load(SeqCst) > mark.at.boot_ms) {
+            return Standing::Unsettled;
         }
+        if self.last.of(slots).any(|last| last.load(SeqCst) > mark.sequence) {
+            return Standing::Invalidated;
+        }
+        let mut expired = self.expired.of(slots).any(|last| last.load(SeqCst) > mark.sequence);
         if self.newest_prefix.load(SeqCst) > mark.sequence {
             for prefix in self.prefixes.read().expect("no holder of this lock panics").iter() {
                 if path.starts_with(&prefix.text) {
@@ -212,7 +226,7 @@ impl Fences {
 
     /// Where a waiter or a flight stands when it begins.
     pub fn epoch(&self, slots: &Slots) -> Epoch {
-        let raised = self.each(slots).map(|slot| u64::from(slot.raised.load(SeqCst))).sum();
+        let raised = self.raised.of(slots).map(|count| u64::from(count.load(SeqCst))).sum();
         Epoch { raised, sequence: self.sequence.load(SeqCst) }
     }
 
@@ -231,16 +245,18 @@ impl Fences {
             prefixes.iter().any(|p| path.starts_with(&p.text) && p.last > mark.sequence && joined.sequence >= p.last)
         };
         !prefixed
-            && self.each(slots).all(|slot| {
-                let last = slot.last.load(SeqCst);
-                last <= mark.sequence || joined.sequence < last
-            })
+            && self
+                .last
+                .of(slots)
+                .map(|last| last.load(SeqCst))
+                .all(|last| last <= mark.sequence || joined.sequence < last)
     }
 
     fn overtaken(&self, slots: &Slots, sequence: u64, path: &str) -> bool {
-        self.each(slots).any(|slot| slot.last.load(SeqCst) > sequence) || self.newest_prefix.load(SeqCst) > sequence && {
-            let prefixes = self.prefixes.read().expect("no holder of this lock panics");
-            prefixes.iter().any(|p| path.starts_with(&p.text) && p.last > sequence)
-        }
+        self.last.of(slots).any(|last| last.load(SeqCst) > sequence)
+            || self.newest_prefix.load(SeqCst) > sequence && {
+                let prefixes = self.prefixes.read().expect("no holder of this lock panics");
+                prefixes.iter().any(|p| path.starts_with(&p.text) && p.last > sequence)
+            }
     }
 }

@@ -15,8 +15,8 @@ use crate::semantics::cache_key::{self, CacheKey};
 use crate::semantics::cache_status::Detail;
 use crate::semantics::invalidation::Invalidation;
 use crate::semantics::reuse::Standing;
-use crate::semantics::storing::{Seen, Storable};
 use crate::semantics::stored_response::{ContentHash, Response};
+use crate::semantics::storing::{Seen, Storable};
 use bytes::Bytes;
 use fences::{Epoch, Fences, Mark, Slots};
 use first_seen::FirstSeen;
@@ -49,7 +49,11 @@ enum Held {
     Varies(Arc<[String]>),
     Body(Bytes),
     /// Nothing of this resource can be stored: why, and until when (boot time in milliseconds) that is believed.
-    Unstorable { why: Unstorable, until: u64, seen: Option<Arc<Seen>> },
+    Unstorable {
+        why: Unstorable,
+        until: u64,
+        seen: Option<Arc<Seen>>,
+    },
 }
 
 /// What is remembered of a resource that cannot be stored.
@@ -84,10 +88,20 @@ pub struct Place {
 /// What the store has for a request.
 pub enum Selected {
     /// A complete response; whether it may be used is for `semantics::reuse`.
-    Response { stored: Arc<Stored>, body: Bytes, standing: Standing },
+    Response {
+        stored: Arc<Stored>,
+        body: Bytes,
+        standing: Standing,
+    },
     /// Nothing; `variants` tells whether the resource has other variants, `seen` what its content last was.
-    Nothing { variants: bool, seen: Option<Arc<Seen>> },
-    Unstorable { why: Unstorable, seen: Option<Arc<Seen>> },
+    Nothing {
+        variants: bool,
+        seen: Option<Arc<Seen>>,
+    },
+    Unstorable {
+        why: Unstorable,
+        seen: Option<Arc<Seen>>,
+    },
 }
 
 /// The right to store what a fetch brings: made before its request is written.
