@@ -19,6 +19,7 @@ const FLOORS: [(&str, u8); 14] = [
     ("origin", 3),
     ("semantics", 2),
     ("config", 2),
+    ("message", 1),
     ("policy", 1),
     ("field", 0),
     ("clock", 0),

@@ -8,13 +8,14 @@ use crate::origin::{Framing, Head, Interim, OriginError, OriginErrorKind, Reply}
 use crate::pipeline::Pipeline;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::subject::Subject;
+use crate::semantics::cache_key::CacheKey;
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
 use crate::semantics::invalidation::{FenceKey, Invalidation};
 use crate::semantics::reuse::Standing;
 use crate::semantics::stored_response::Response;
 use crate::semantics::storing::{self, Received, Seen, Storable};
 use crate::semantics::validation::{self, Condition};
-use crate::store::flight::{Landing, Pilot, Shared};
+use crate::store::flight::Pilot;
 use crate::store::{Stored, Ticket, Unstorable};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
@@ -39,6 +40,30 @@ pub enum Arrival {
     Failed(OriginError),
 }
 
+/// What a flight's waiters are told.
+#[derive(Clone, Debug, Default)]
+pub enum Landing {
+    /// A response that may be shared.
+    Shared(Arc<Shared>),
+    /// What came is not to be shared, or not yet whole: everybody fetches alone, so that an uncacheable answer makes no
+    /// queue.
+    #[default]
+    Alone,
+    /// Nothing came.
+    Failed(OriginError),
+}
+
+/// A response that waiters may be handed, after their own checks.
+#[derive(Debug)]
+pub struct Shared {
+    pub storable: Storable,
+    /// Which variant it is: a waiter that selects another must not have it.
+    pub variant: CacheKey,
+    pub ticket: Ticket,
+    pub origin_status: u16,
+    pub stored: bool,
+}
+
 /// A complete response.
 pub struct Whole {
     pub response: Response,
@@ -59,7 +84,7 @@ pub struct Fetch {
     pub stored: Option<(Arc<Stored>, Bytes)>,
     pub seen: Option<Arc<Seen>>,
     /// The flight that it flies, if others may wait for it.
-    pub pilot: Option<Pilot>,
+    pub pilot: Option<Pilot<Landing>>,
     pub interim: Option<Interim>,
 }
 

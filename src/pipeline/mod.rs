@@ -22,8 +22,10 @@ use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
 use crate::semantics::invalidation;
 use crate::semantics::request::Request;
 use crate::store::Store;
+use crate::store::flight::Flights;
 use bytes::Bytes;
 use exchange::Exchange;
+use fetch::Landing;
 use futures_util::stream::BoxStream;
 use mutate::StreamedMutation;
 use std::fmt;
@@ -104,6 +106,7 @@ pub struct Pipeline {
     pub policy: Arc<Policy>,
     pub clock: Arc<dyn Clock>,
     pub store: Store,
+    flights: Flights<Landing>,
     pub identity: Identity,
     pub changes: Arc<Log>,
     acceptances: Acceptances,
@@ -131,6 +134,7 @@ impl Pipeline {
         };
         Arc::new(Pipeline {
             store: Store::new(policy.cache.memory, entities),
+            flights: Flights::default(),
             identity: Identity::new(key, policy.identity.credentials.clone()),
             changes: Arc::new(Log::new(CHANGES)),
             acceptances: Acceptances::default(),

@@ -5,7 +5,7 @@ use crate::field::connection;
 use crate::identity::acceptance::Acceptances;
 use crate::origin::{Interim, OriginError, OriginErrorKind};
 use crate::pipeline::exchange::Exchange;
-use crate::pipeline::fetch::{Arrival, Fetch, Whole, detail_of};
+use crate::pipeline::fetch::{Arrival, Fetch, Landing, Shared, Whole, detail_of};
 use crate::pipeline::subject::Subject;
 use crate::pipeline::{Answer, Content, Handled, Pipeline, own_answer};
 use crate::policy::{Freshness as Lifetime, Mode, Route, Scope};
@@ -18,7 +18,7 @@ use crate::semantics::reuse::{self, Found, Reuse, Standing};
 use crate::semantics::stored_response::Response;
 use crate::semantics::storing::{self, Seen};
 use crate::store::fences::Epoch;
-use crate::store::flight::{Boarding, Landing, Pilot, Shared};
+use crate::store::flight::{Boarding, Pilot};
 use crate::store::{Selected, Stored, Unstorable};
 use bytes::Bytes;
 use std::future::Future;
@@ -136,12 +136,11 @@ impl Pipeline {
         reuse::decide(&subject.request, found, candidate.variants, accepted, route, now)
     }
 
-    fn board(&self, subject: &Subject, candidate: &Candidate, epoch: Epoch) -> Boarding {
+    fn board(&self, subject: &Subject, candidate: &Candidate, epoch: Epoch) -> Boarding<Landing> {
         let fences = &self.store.fences;
         let key = self.store.variant_key(&subject.key, &subject.request.fields);
         // Where nothing can be shared, a flight would only make a queue: everybody leads their own.
-        self.store
-            .flights
+        self.flights
             .board(&key, epoch, |then| !candidate.alone && fences.may_join(&subject.slots, then, &subject.place.path))
     }
 
@@ -149,7 +148,7 @@ impl Pipeline {
         self: &Arc<Self>,
         subject: &Arc<Subject>,
         candidate: &Candidate,
-        pilot: Option<Pilot>,
+        pilot: Option<Pilot<Landing>>,
         interim: Option<Interim>,
     ) -> Fetch {
         Fetch {

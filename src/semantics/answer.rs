@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::field::Fields;
-use crate::origin::Head;
+use crate::message::Head;
 use crate::policy::Route;
 use crate::semantics::cache_status::CacheStatus;
 use crate::semantics::freshness;

@@ -11,7 +11,7 @@ use crate::field::connection;
 use crate::field::date::HttpDate;
 use crate::field::entity_tag::EntityTag;
 use crate::field::vary::Vary;
-use crate::origin::{Framing, Head};
+use crate::message::{Framing, Head};
 use crate::policy::{Credential, Freshness, OriginCacheControl, Route, Scope, SetCookie};
 use crate::semantics::cache_status::Detail;
 use crate::semantics::freshness;

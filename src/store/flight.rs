@@ -1,61 +1,41 @@
 //! Collapsed requests (RFC 9111 §4): concurrent misses of one key wait for one fetch.
 //!
-//! A flight belongs to no client. What it brings is shared only if it is `Storable`; otherwise every waiter is told at
-//! once to fetch alone, so that an uncacheable answer neither is shared nor makes a queue.
+//! A flight belongs to no client. `L` is what its waiters are told when it lands; `L::default()` is what they are told
+//! when it ends without a word.
 
-use crate::origin::OriginError;
 use crate::semantics::cache_key::CacheKey;
-use crate::semantics::storing::Storable;
-use crate::store::Ticket;
 use crate::store::fences::Epoch;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
-/// What a flight's waiters are told.
-#[derive(Clone, Debug)]
-pub enum Landing {
-    /// A response that may be shared, with what the origin said of its own: its status.
-    Shared(Arc<Shared>),
-    /// What came is not to be shared, or not yet whole.
-    Alone,
-    /// Nothing came.
-    Failed(OriginError),
-}
-
-/// A response that waiters may be handed, after their own checks.
-#[derive(Debug)]
-pub struct Shared {
-    pub storable: Storable,
-    /// Which variant it is: a waiter that selects another must not have it.
-    pub variant: CacheKey,
-    pub ticket: Ticket,
-    pub origin_status: u16,
-    pub stored: bool,
-}
-
 /// The flights under way.
-#[derive(Default)]
-pub struct Flights {
-    under_way: Arc<Mutex<HashMap<CacheKey, Flight>>>,
+pub struct Flights<L> {
+    under_way: Arc<Mutex<HashMap<CacheKey, Flight<L>>>>,
 }
 
-struct Flight {
+struct Flight<L> {
     epoch: Epoch,
-    landing: watch::Receiver<Option<Landing>>,
+    landing: watch::Receiver<Option<L>>,
 }
 
 /// What a request that misses is to do.
-pub enum Boarding {
+pub enum Boarding<L: Default> {
     /// Fetch, and tell the others.
-    Lead(Pilot),
+    Lead(Pilot<L>),
     /// Wait for somebody else's fetch.
-    Wait(watch::Receiver<Option<Landing>>),
+    Wait(watch::Receiver<Option<L>>),
 }
 
-impl Flights {
+impl<L> Default for Flights<L> {
+    fn default() -> Self {
+        Flights { under_way: Arc::default() }
+    }
+}
+
+impl<L: Default> Flights<L> {
     /// Joins the flight of `key` if `may_join` approves of when it began; else begins one, which takes its place.
-    pub fn board(&self, key: &CacheKey, epoch: Epoch, may_join: impl FnOnce(Epoch) -> bool) -> Boarding {
+    pub fn board(&self, key: &CacheKey, epoch: Epoch, may_join: impl FnOnce(Epoch) -> bool) -> Boarding<L> {
         let mut flights = self.under_way.lock().expect("no holder of this lock panics");
         if let Some(flight) = flights.get(key)
             && may_join(flight.epoch)
@@ -78,17 +58,17 @@ impl Flights {
     }
 }
 
-/// The duty to tell the waiters. Dropped without a word, it tells them to go alone.
-pub struct Pilot {
-    under_way: Arc<Mutex<HashMap<CacheKey, Flight>>>,
+/// The duty to tell the waiters.
+pub struct Pilot<L: Default> {
+    under_way: Arc<Mutex<HashMap<CacheKey, Flight<L>>>>,
     key: CacheKey,
-    landing: watch::Receiver<Option<Landing>>,
-    tell: watch::Sender<Option<Landing>>,
+    landing: watch::Receiver<Option<L>>,
+    tell: watch::Sender<Option<L>>,
 }
 
-impl Pilot {
+impl<L: Default> Pilot<L> {
     /// Ends the flight: first nobody new can join, then all who wait are told. Only the first word counts.
-    pub fn land(&self, landing: Landing) {
+    pub fn land(&self, landing: L) {
         self.leave();
         self.tell.send_if_modified(|told| {
             let first = told.is_none();
@@ -108,8 +88,8 @@ impl Pilot {
     }
 }
 
-impl Drop for Pilot {
+impl<L: Default> Drop for Pilot<L> {
     fn drop(&mut self) {
-        self.land(Landing::Alone);
+        self.land(L::default());
     }
 }

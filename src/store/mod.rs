@@ -20,7 +20,6 @@ use crate::semantics::storing::{Seen, Storable};
 use bytes::Bytes;
 use fences::{Epoch, Fences, Mark, Slots};
 use first_seen::FirstSeen;
-use flight::Flights;
 use moka::policy::EvictionPolicy;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -143,7 +142,6 @@ pub struct Store {
     doors: Box<[AtomicU64]>,
     hash: std::collections::hash_map::RandomState,
     pub fences: Fences,
-    pub flights: Flights,
     pub first_seen: FirstSeen,
 }
 
@@ -162,7 +160,6 @@ impl Store {
             doors: bytemuck::zeroed_slice_box(DOORS / 64),
             hash: Default::default(),
             fences: Fences::new(entities),
-            flights: Flights::default(),
             first_seen: FirstSeen::default(),
         }
     }
