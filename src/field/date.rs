@@ -15,8 +15,8 @@ const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Frid
 
 impl HttpDate {
     /// The first and last second that four digits of a year can tell.
-    const FIRST: i64 = -62_167_219_200;
-    const LAST: i64 = 253_402_300_799;
+    pub(crate) const FIRST: i64 = -62_167_219_200;
+    pub(crate) const LAST: i64 = 253_402_300_799;
 
     /// Reads any of the three forms, in any letter case; every other deviation from the grammar is `None`. The name of
     /// the day must be one, but need not be that day's.
@@ -242,7 +242,8 @@ mod tests {
     #[test]
     fn only_a_single_line_is_a_date() {
         let line = ("Expires", "Sun, 06 Nov 1994 08:49:37 GMT");
-        let of = |lines: &[(&'static str, &'static str)]| HttpDate::of(&lines.iter().copied().collect(), "expires", NOW);
+        let of =
+            |lines: &[(&'static str, &'static str)]| HttpDate::of(&lines.iter().copied().collect(), "expires", NOW);
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[line]), Some(HttpDate(EXAMPLE)));
         assert_eq!(of(&[line, line]), None);
@@ -261,7 +262,9 @@ mod tests {
         }
 
         #[test]
-        fn nearly_dates_do_not_panic(text in "(Sun|Sunday),? ?[0-9a-z]{1,2}[ -](Feb|Nov)[ -][0-9]{2,4} [0-9:.]{5,9} GMT", now: i64) {
+        fn nearly_dates_do_not_panic(
+            text in "(Sun|Sunday),? ?[0-9a-z]{1,2}[ -](Feb|Nov)[ -][0-9]{2,4} [0-9:.]{5,9} GMT", now: i64,
+        ) {
             HttpDate::parse(text.as_bytes(), HttpDate(now));
         }
 

@@ -28,7 +28,7 @@ pub fn of(fields: &Fields) -> Option<Range> {
     let mut lines = fields.get_all("range");
     let (Some(line), None) = (lines.next(), lines.next()) else { return None };
     let (unit, set) = line.split_at_checked(b"bytes=".len())?;
-    // "Range units … are case-insensitive" (RFC 9110 §14.1).
+    // "All range unit names are case-insensitive" (RFC 9110 §14.1).
     if !unit.eq_ignore_ascii_case(b"bytes=") {
         return None;
     }
@@ -85,8 +85,23 @@ mod tests {
     #[test]
     fn anything_else_is_answered_whole() {
         for line in [
-            "", "bytes", "bytes=", "bytes=-", "bytes=-0", "bytes=1-0", "bytes=0-1,3-4", "bytes=0-,0-", "bytes=a-b",
-            "bytes=0-1-2", "bytes=--1", "bytes=0 - 1", "bytes=+0-1", "bytes =0-1", "rows=0-1", "0-1", "bytes=0x0-1",
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=-0",
+            "bytes=1-0",
+            "bytes=0-1,3-4",
+            "bytes=0-,0-",
+            "bytes=a-b",
+            "bytes=0-1-2",
+            "bytes=--1",
+            "bytes=0 - 1",
+            "bytes=+0-1",
+            "bytes =0-1",
+            "rows=0-1",
+            "0-1",
+            "bytes=0x0-1",
         ] {
             check(line, None);
         }
