@@ -5,9 +5,9 @@ use std::time::Duration;
 
 /// The age that was sent, at most 2^31 seconds; `None` where there is none or it cannot be read.
 ///
-/// "A cache encountering a message with a list-based Age field value SHOULD use the first member of the field value,
-/// discarding subsequent ones. If the field value (after discarding additional members) is invalid, a cache SHOULD
-/// ignore the field."
+/// "… a cache encountering a message with a list-based Age field value SHOULD use the first member of the field value,
+/// discarding subsequent ones. If the field value … is invalid (e.g., it contains something other than a non-negative
+/// integer), a cache SHOULD ignore the field."
 pub fn of(fields: &Fields) -> Option<Duration> {
     delta_seconds(list(fields.get_all("age")).next()?)
 }

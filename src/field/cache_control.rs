@@ -1,12 +1,12 @@
-//! Cache-Control (RFC 9111 §5.2), with RFC 5861 and RFC 8246, and Pragma (RFC 9111 §5.4).
+//! Cache-Control (RFC 9111 §5.2, with the extensions of RFC 5861 and RFC 8246), and Pragma (RFC 7234 §5.4).
 
 use super::{Fields, delta_seconds, list};
 use std::time::Duration;
 
 /// What a response asks of caches. Directives that are not known here are ignored (RFC 9111 §5.2.3).
 ///
-/// "When there is more than one value present for a given directive, either the first occurrence should be used or the
-/// response should be considered stale" (RFC 9111 §4.2.1): the first is used, since a second one is nearly always a
+/// "When there is more than one value present for a given directive …, either the first occurrence should be used or
+/// the response should be considered stale" (RFC 9111 §4.2.1): the first is used, since a second one is nearly always a
 /// default that some layer appended. Of the words without a value, one occurrence is enough.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResponseDirectives {
@@ -63,7 +63,7 @@ impl ResponseDirectives {
 /// or widen what may be answered, and "are advisory; caches MAY implement them" (RFC 9111 §5.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
-    /// Also `Pragma: no-cache`, where there is no Cache-Control at all (RFC 9111 §5.4).
+    /// Also `Pragma: no-cache`, where there is no Cache-Control at all.
     pub no_cache: bool,
     pub no_store: bool,
     pub only_if_cached: bool,
@@ -102,7 +102,9 @@ impl RequestDirectives {
                 _ => {}
             }
         }
-        // "Pragma: no-cache" was HTTP/1.0's word for it; RFC 9111 §5.4 has it ignored beside any Cache-Control.
+        // "When the Cache-Control header field is not present in a request, caches MUST consider the no-cache request
+        // pragma-directive as having the same effect as if "Cache-Control: no-cache" were present" (RFC 7234 §5.4;
+        // RFC 9111 §5.4 deprecates it, and clients of that age still send it).
         if !fields.contains("cache-control") {
             found.no_cache = list(fields.get_all("pragma")).any(|word| word.eq_ignore_ascii_case(b"no-cache"));
         }
@@ -307,7 +309,9 @@ mod tests {
         }
 
         #[test]
-        fn a_value_is_found_among_any_extensions(seconds in 0..=1_u64 << 31, before in "[a-l]{0,30}", after in "[a-l]{0,30}") {
+        fn a_value_is_found_among_any_extensions(
+            seconds in 0..=1_u64 << 31, before in "[a-l]{0,30}", after in "[a-l]{0,30}",
+        ) {
             check_max_age(&format!("{before},max-age={seconds},{after}"), secs(seconds));
         }
     }

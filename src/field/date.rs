@@ -262,7 +262,9 @@ mod tests {
         }
 
         #[test]
-        fn nearly_dates_do_not_panic(text in "(Sun|Sunday),? ?[0-9a-z]{1,2}[ -](Feb|Nov)[ -][0-9]{2,4} [0-9:.]{5,9} GMT", now: i64) {
+        fn nearly_dates_do_not_panic(
+            text in "(Sun|Sunday),? ?[0-9a-z]{1,2}[ -](Feb|Nov)[ -][0-9]{2,4} [0-9:.]{5,9} GMT", now: i64,
+        ) {
             HttpDate::parse(text.as_bytes(), HttpDate(now));
         }
 

@@ -28,7 +28,7 @@ pub fn of(fields: &Fields) -> Option<Range> {
     let mut lines = fields.get_all("range");
     let (Some(line), None) = (lines.next(), lines.next()) else { return None };
     let (unit, set) = line.split_at_checked(b"bytes=".len())?;
-    // "Range units … are case-insensitive" (RFC 9110 §14.1).
+    // "All range unit names are case-insensitive" (RFC 9110 §14.1).
     if !unit.eq_ignore_ascii_case(b"bytes=") {
         return None;
     }

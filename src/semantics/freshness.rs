@@ -169,9 +169,9 @@ fn route_lifetime(status: u16, route: &Route) -> Option<Lifetime> {
 /// what the origin gave none.
 fn heuristic(response: &Response, public: bool) -> Option<Lifetime> {
     const AT_MOST: Duration = Duration::from_hours(24);
-    // "A cache MUST NOT use heuristics to determine freshness when an explicit expiration time is present …, on any
-    // response whose status code is not defined as heuristically cacheable" nor is "explicitly marked as cacheable
-    // (e.g., by the presence of public)".
+    // "… heuristics can only be used on responses without explicit freshness whose status codes are defined as
+    // heuristically cacheable (e.g., see Section 15.1 of [HTTP]) and on responses without explicit freshness that have
+    // been marked as explicitly cacheable (e.g., with a public response directive)."
     let cacheable = is_heuristically_cacheable(response.status) || public;
     match response.modified {
         Modified::Origin(modified) if cacheable => {
@@ -212,7 +212,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Thu, 01 Jan 2026 00:00:00 GMT
-    const NOON: i64 = 1_767_225_600;
+    const MIDNIGHT: i64 = 1_767_225_600;
     const DATE: (&str, &str) = ("Date", "Thu, 01 Jan 2026 00:00:00 GMT");
     const DAY: u64 = 86_400;
 
@@ -220,9 +220,9 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    /// So many seconds after [`NOON`].
+    /// So many seconds after [`MIDNIGHT`].
     fn at(seconds: u64) -> Timestamp {
-        Timestamp { wall_ms: NOON * 1000, boot_ms: 5_000_000 } + secs(seconds)
+        Timestamp { wall_ms: MIDNIGHT * 1000, boot_ms: 5_000_000 } + secs(seconds)
     }
 
     fn fields(lines: &[(&str, &str)]) -> Fields {
@@ -279,7 +279,7 @@ mod tests {
 
     #[track_caller]
     fn check_initial_age(lines: &[(&str, &str)], expected: Duration) {
-        // The head came one second after the request was sent, and one minute after NOON.
+        // The head came one second after the request was sent, and one minute after MIDNIGHT.
         assert_eq!(initial_age(&fields(lines), at(59), at(60)), expected, "{lines:?}");
     }
 
@@ -359,24 +359,24 @@ mod tests {
 
     #[test]
     fn a_heuristic_lifetime_is_a_tenth_of_the_time_unchanged_and_at_most_a_day() {
-        let days_before = |days: u64| Modified::Origin(HttpDate(NOON - (days * DAY).cast_signed()));
+        let days_before = |days: u64| Modified::Origin(HttpDate(MIDNIGHT - (days * DAY).cast_signed()));
         check_heuristic(200, &[DATE], days_before(1), Some(DAY / 10));
         check_heuristic(200, &[], days_before(1), Some(DAY / 10));
         check_heuristic(200, &[DATE], days_before(400), Some(DAY));
-        check_heuristic(200, &[DATE], Modified::Origin(HttpDate(NOON + 1)), Some(0));
+        check_heuristic(200, &[DATE], Modified::Origin(HttpDate(MIDNIGHT + 1)), Some(0));
         check_heuristic(200, &[DATE], Modified::Origin(HttpDate(i64::MIN)), Some(DAY));
     }
 
     #[test]
     fn only_the_origin_s_own_last_modified_makes_a_heuristic_lifetime() {
-        let date = HttpDate(NOON - 1000);
+        let date = HttpDate(MIDNIGHT - 1000);
         check_heuristic(200, &[DATE], Modified::Computed { date, first_seen: date }, None);
         check_heuristic(200, &[DATE], Modified::Absent, None);
     }
 
     #[test]
     fn only_heuristically_cacheable_statuses_or_public_have_a_heuristic_lifetime() {
-        let modified = Modified::Origin(HttpDate(NOON - 1000));
+        let modified = Modified::Origin(HttpDate(MIDNIGHT - 1000));
         for status in [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501] {
             check_heuristic(status, &[DATE], modified, Some(100));
         }
@@ -477,7 +477,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_age_overflows(
-            age: Vec<u8>, date: Vec<u8>, walls: [i64; 2], boots: [u64; 3], initial in 0..=u64::MAX, fresh in 0..=u64::MAX,
+            age: Vec<u8>, date: Vec<u8>, walls: [i64; 2], boots: [u64; 3], initial: u64, fresh: u64,
         ) {
             let sent = Timestamp { wall_ms: walls[0], boot_ms: boots[0] };
             let came = Timestamp { wall_ms: walls[1], boot_ms: boots[1] };
@@ -493,11 +493,13 @@ mod tests {
 
         #[test]
         fn no_lifetime_overflows(
-            date in HttpDate::FIRST..=HttpDate::LAST, expires in HttpDate::FIRST..=HttpDate::LAST, modified: i64, wall_ms: i64,
+            date in HttpDate::FIRST..=HttpDate::LAST, expires in HttpDate::FIRST..=HttpDate::LAST,
+            modified: i64, wall_ms: i64,
         ) {
             let (date_line, expires_line) = (HttpDate(date).to_string(), HttpDate(expires).to_string());
-            let came = Timestamp { wall_ms, boot_ms: 0 };
-            let dated = Response { response_time: came, ..response(200, &[("Date", &date_line), ("Expires", &expires_line)]) };
+            let response_time = Timestamp { wall_ms, boot_ms: 0 };
+            let lines = [("Date", date_line.as_str()), ("Expires", expires_line.as_str())];
+            let dated = Response { response_time, ..response(200, &lines) };
             let length = lifetime(&dated, &plain()).length.as_secs();
             prop_assert_eq!(i128::from(length), (i128::from(expires) - i128::from(date)).max(0));
             let heuristic = Response { modified: Modified::Origin(HttpDate(modified)), fields: Fields::new(), ..dated };

@@ -114,7 +114,7 @@ fn vouched(modified: Modified, now: HttpDate) -> Option<HttpDate> {
 
 /// If-Range (§13.1.5): whether Range counts. Without the field it does. An entity-tag is compared strongly; a date must
 /// be exactly the origin's Last-Modified, and a strong validator: "that cache entry includes a Date value which is at
-/// least one second after the Last-Modified value and … there's enough difference between the Last-Modified and Date
+/// least one second after the Last-Modified value and … there is enough difference between the Last-Modified and Date
 /// values to make clock synchronization issues unlikely" (§8.8.2.2).
 fn if_range(request: &Fields, selected: &Selected<'_>, now: HttpDate) -> bool {
     const ENOUGH: Duration = Duration::from_secs(60);

@@ -43,11 +43,11 @@ pub fn conditional(response: &Response) -> Option<Condition> {
     (entity_tag.is_some() || modified.is_some()).then_some(Condition { entity_tag, modified })
 }
 
-/// Fields of a 304 that do not replace stored ones. RFC 9111 §3.2 excepts Content-Length, and lets a cache "omit …
-/// those fields necessary to ensure integrity of the stored response": Content-Encoding, Content-Range and
-/// Content-Type say how the stored octets are to be read, they were hashed and coded accordingly, and frameworks put
-/// their default type on a 304. Set-Cookie is for the one who asked (it would reach all others from the store). Age is
-/// counted into the initial age; the validators are kept beside the fields.
+/// Fields of a 304 that do not replace stored ones. RFC 9111 §3.2 excepts Content-Length, and lets a cache omit, "on an
+/// exceptional basis", fields "necessary to ensure integrity of the stored response": Content-Encoding, Content-Range
+/// and Content-Type say how the stored octets are to be read, these were hashed and coded accordingly, and frameworks
+/// put their default type on a 304. Set-Cookie is for the one who asked; from the store it would reach all others. Age
+/// is counted into the initial age. The validators are kept beside the fields.
 const NOT_UPDATED: [&str; 8] = [
     "content-length",
     "content-encoding",
