@@ -77,10 +77,25 @@ fn describe(route: &Route, loaded: &Loaded, out: &mut String) {
             source => write(out, format_args!("      {key:<23} {value:<28} {source}\n")),
         }
     }
-    write(out, format_args!("      by default: {}\n", defaults.join(" · ")));
+    for line in wrapped("by default: ", &defaults) {
+        write(out, format_args!("      {line}\n"));
+    }
     for advice in advice(route) {
         write(out, format_args!("    Advice: {advice}\n"));
     }
+}
+
+/// The items, separated by semicolons, in lines of readable length.
+fn wrapped(intro: &str, items: &[String]) -> Vec<String> {
+    let mut lines = vec![intro.to_owned()];
+    for (index, item) in items.iter().enumerate() {
+        let end = if index + 1 == items.len() { "" } else { "; " };
+        match lines.last_mut().filter(|line| line.chars().count() + item.chars().count() < 100) {
+            Some(line) => *line += &format!("{item}{end}"),
+            None => lines.push(format!("{}{item}{end}", " ".repeat(intro.len()))),
+        }
+    }
+    lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 fn freshness_sentence(route: &Route) -> String {
@@ -102,20 +117,32 @@ fn freshness_sentence(route: &Route) -> String {
     }
 }
 
-/// Every key with its resolved value, by its dotted name.
+/// Every key that has a meaning in the route's mode, by its dotted name, with its resolved value.
 fn values(route: &Route) -> Vec<(&'static str, String)> {
+    let mut values = vec![
+        ("entity", route.entity.clone()),
+        ("mode", route.mode.word().to_owned()),
+        ("settle", show_duration(route.settle)),
+        ("reads", list(&route.reads)),
+        ("writes", list(&route.writes)),
+        ("query_key", list(&route.query_key)),
+    ];
+    if route.mode == Mode::Cache {
+        values.extend(cache_values(route));
+    }
+    values
+}
+
+fn cache_values(route: &Route) -> Vec<(&'static str, String)> {
     let fresh = match route.freshness {
         Freshness::Origin => "none".to_owned(),
         Freshness::For(fresh) => show_duration(fresh),
     };
     vec![
-        ("entity", route.entity.clone()),
-        ("mode", route.mode.word().to_owned()),
         ("fresh", fresh),
         ("stale_while_revalidate", show_duration(route.stale_while_revalidate)),
         ("stale_if_error", show_duration(route.stale_if_error)),
         ("negative", show_duration(route.negative)),
-        ("settle", show_duration(route.settle)),
         ("scope", route.scope.word().to_owned()),
         ("origin_cache_control", route.origin_cache_control.word().to_owned()),
         ("client_cache_control", format!("{:?}", route.client_cache_control)),
@@ -124,9 +151,6 @@ fn values(route: &Route) -> Vec<(&'static str, String)> {
         ("query.ignore", list(&route.query.ignore)),
         ("query.sort", route.query.sort.to_string()),
         ("set_cookie", route.set_cookie.word().to_owned()),
-        ("reads", list(&route.reads)),
-        ("writes", list(&route.writes)),
-        ("query_key", list(&route.query_key)),
         ("etag", if route.etag.replace { "in place of the origin's" } else { "where the origin has none" }.to_owned()),
         ("etag.ignore", list(&route.etag.ignore)),
         ("etag.fields", list(&route.etag.fields)),
@@ -152,17 +176,18 @@ fn mutations(route: &Route, routes: &Routes) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let unsafe_but_read = |method: &str| route.reads.iter().any(|read| read == method);
     for pattern in &route.patterns {
-        let (methods, own) = match pattern.kind {
-            PatternKind::Collection => (vec!["POST"], format!("the collections of {}", group(route, routes))),
+        let (methods, own): (_, Vec<String>) = match pattern.kind {
+            PatternKind::Collection => (vec!["POST"], collections(route, routes)),
             PatternKind::Item => {
-                (vec!["PUT", "PATCH", "DELETE"], format!("that item, the collections of {}", group(route, routes)))
+                let item = std::iter::once("that item".to_owned());
+                (vec!["PUT", "PATCH", "DELETE"], item.chain(collections(route, routes)).collect())
             }
             PatternKind::Remainder => continue,
         };
         let methods: Vec<&str> = methods.into_iter().filter(|method| !unsafe_but_read(method)).collect();
         if !methods.is_empty() && route.mode == Mode::Cache {
             let who = format!("{} {}", methods.join(", "), pattern.text);
-            rows.push((who, with_relations(Some(own), route, pattern, routes)));
+            rows.push((who, with_relations(own, route, pattern, routes)));
         }
     }
     let whole = (route.mode == Mode::Cache || shared(route, routes)).then(|| format!("{} (whole)", group(route, routes)));
@@ -179,6 +204,15 @@ fn mutations(route: &Route, routes: &Routes) -> Vec<(String, String)> {
     rows
 }
 
+/// The collections of the route and of those that share its entity, where there are any.
+fn collections(route: &Route, routes: &Routes) -> Vec<String> {
+    let with_collections = routes.iter().filter(|other| {
+        other.entity_id == route.entity_id && other.patterns.iter().any(|p| p.kind == PatternKind::Collection)
+    });
+    let names = texts(with_collections.map(|route| &route.name));
+    if names.is_empty() { Vec::new() } else { vec![format!("the collections of {names}")] }
+}
+
 /// The route and those that share its entity.
 fn group(route: &Route, routes: &Routes) -> String {
     let others = routes.iter().filter(|other| other.entity_id == route.entity_id && other.id != route.id);
@@ -189,7 +223,7 @@ fn shared(route: &Route, routes: &Routes) -> bool {
     routes.iter().any(|other| other.entity_id == route.entity_id && other.id != route.id)
 }
 
-fn with_relations(own: Option<String>, route: &Route, pattern: &Pattern, routes: &Routes) -> String {
+fn with_relations(own: Vec<String>, route: &Route, pattern: &Pattern, routes: &Routes) -> String {
     let named = route.invalidates.iter().filter(|relation| names_all(relation, pattern));
     let relations = named.map(|relation| relation_text(relation, routes));
     own.into_iter().chain(relations).collect::<Vec<_>>().join(", ")
