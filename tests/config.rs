@@ -148,7 +148,7 @@ fn paths_that_could_never_match_or_match_twice_are_refused() {
         r#"{ORIGIN}
 [[route]]
 name = "products"
-paths = ["products", "/products/", "/p?x=1", "/a%20b", "/{{id", "/{{a}}-{{b}}", "/{{a b}}", "/{{id}}/{{id}}", "/{{*rest}}/x"]
+paths = ["products", "/products/", "/p?x=1", "/a%20b", "/{{id", "/{{a}}-{{b}}", "/{{a b}}", "/{{id}}/{{id}}", "/{{*rest}}/x", "/a//b"]
 [[route]]
 name = "one"
 paths = ["/one/{{id}}", "/two"]
@@ -213,15 +213,32 @@ fn tables_and_lists_are_not_taken_for_each_other() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let errors = config::load(Path::new("config/nowhere.toml"), &Overrides::default(), &no_env).expect_err("no such file");
+    let errors =
+        config::load(Path::new("config/nowhere.toml"), &Overrides::default(), &no_env).expect_err("no such file");
     insta::assert_snapshot!(errors.to_string());
 }
 
 #[test]
 fn a_problem_knows_its_line_and_column() {
-    let errors = parse("[origin]\nurl = \"http://127.0.0.1:3000\"\nhost = \"both\"\n").expect_err("host is no such word");
+    let errors =
+        parse("[origin]\nurl = \"http://127.0.0.1:3000\"\nhost = \"both\"\n").expect_err("host is no such word");
     let places: Vec<_> = errors.iter().map(|problem| (problem.line, problem.column)).collect();
     assert_eq!(places, [(Some(3), Some(8))]);
+}
+
+proptest::proptest! {
+    /// Whatever is done to a good file, the answer is a policy or a list of problems.
+    #[test]
+    fn a_damaged_file_is_refused_or_read_and_nothing_else(at in 0.0..1.0f64, cut in 0usize..40, put in "\\PC{0,12}") {
+        let mut text = std::fs::read_to_string("config/reference.toml").expect("the reference is in the tree");
+        let start = text.floor_char_boundary((text.len() as f64 * at) as usize);
+        let end = text.ceil_char_boundary(start + cut);
+        text.replace_range(start..end, &put);
+        match parse(&text) {
+            Ok(loaded) => proptest::prop_assert!(!check::report(&loaded).is_empty()),
+            Err(errors) => proptest::prop_assert!(errors.to_string().contains("error: ")),
+        }
+    }
 }
 
 // --- secrets --------------------------------------------------------------------------------------------------------
@@ -258,13 +275,14 @@ fn a_secret_that_cannot_be_had_is_refused() {
 #[test]
 fn a_secret_written_into_the_file_is_never_printed() {
     for line in [
+        "[origin]\nurl = \"http://user:hunter2@api.example/#top\"",
         "token = \"hunter2\"",
         "tokn = \"hunter2\"",
         "token = \"hunter2",
         "token = [\"hunter2\"]",
         "listen = 1\ntoken = \"hunter2\" x",
     ] {
-        let shown = refused(&format!("{ORIGIN}[admin]\n{line}\n"));
+        let shown = refused(&format!("[admin]\n{line}\n"));
         assert!(!shown.contains("hunter2"), "{shown}");
     }
     insta::assert_snapshot!(refused(&format!("{ORIGIN}[admin]\ntoken = \"hunter2\"\n")));
@@ -327,10 +345,15 @@ fn flatten(path: &str, value: &toml::Value, keys: &mut BTreeSet<String>) {
 #[test]
 fn the_pos_file_holds_the_freshness_matrix() {
     let loaded = load("config/pos.toml");
-    let matrix: Vec<(&str, u64)> = loaded.policy.routes.iter().filter_map(|route| match route.freshness {
-        Freshness::For(fresh) if route.mode == Mode::Cache => Some((route.name.as_str(), fresh.as_secs())),
-        _ => None,
-    }).collect();
+    let matrix: Vec<(&str, u64)> = loaded
+        .policy
+        .routes
+        .iter()
+        .filter_map(|route| match route.freshness {
+            Freshness::For(fresh) if route.mode == Mode::Cache => Some((route.name.as_str(), fresh.as_secs())),
+            _ => None,
+        })
+        .collect();
     let minutes = 60;
     assert_eq!(
         matrix,
@@ -519,11 +542,7 @@ fn flags_outrank_the_file() {
 
 #[test]
 fn what_is_wrong_with_a_flag_names_the_flag() {
-    let flags = Overrides {
-        origin: Some("api.example".to_owned()),
-        listen: Some(":8080".to_owned()),
-        fresh: None,
-    };
+    let flags = Overrides { origin: Some("api.example".to_owned()), listen: Some(":8080".to_owned()), fresh: None };
     let errors = config::from_flags(&flags).expect_err("neither is sound");
     let nothing = config::from_flags(&Overrides::default()).expect_err("no origin");
     insta::assert_snapshot!(errors.to_string() + "\n" + &nothing.to_string());

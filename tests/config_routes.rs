@@ -88,7 +88,8 @@ fn case_means_nothing_only_where_the_origin_says_so() {
 
 #[test]
 fn a_base_stands_before_every_path() {
-    let routes = routes("[server]\nbase = \"/api/v1/\"", &[("root", &["/", "/{*rest}"]), ("products", &["/products/{id}"])]);
+    let routes =
+        routes("[server]\nbase = \"/api/v1/\"", &[("root", &["/", "/{*rest}"]), ("products", &["/products/{id}"])]);
     check(&routes, "/api/v1", "root", &[]);
     check(&routes, "/api/v1/", "root", &[]);
     check(&routes, "/api/v1/products/5", "products", &[("id", "5")]);

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use crate::config::{Loaded, Source, show_duration, show_size};
 use crate::policy::{
-    Credential, Freshness, Mode, OriginCacheControl, Pattern, PatternKind, Policy, Relation, Route, Routes, Scope, Token,
+    Credential, Freshness, Mode, OriginCacheControl, Pattern, PatternKind, Policy, Relation, Route, Routes, Scope,
+    Token,
 };
 
 /// The whole report on a configuration that is sound.
@@ -21,10 +22,13 @@ pub fn report(loaded: &Loaded) -> String {
     }
     out.push_str("\nEvery other path\n");
     out.push_str("    Plain mode: the origin's own fields decide (RFC 9111), and nothing that it sent is rewritten.\n");
-    out.push_str("    A mutation invalidates its own URL, same-origin Location and Content-Location (RFC 9111 §4.4), the\n");
+    out.push_str(
+        "    A mutation invalidates its own URL, same-origin Location and Content-Location (RFC 9111 §4.4), the\n",
+    );
     out.push_str("    route that it lies below, and each route whose paths begin as its own does.\n");
     for advice in general_advice(policy) {
-        write(&mut out, format_args!("\nAdvice: {advice}\n"));
+        let lines = wrapped("Advice: ", " ", advice.split(' '));
+        write(&mut out, format_args!("\n{}\n", lines.join("\n")));
     }
     out
 }
@@ -47,16 +51,17 @@ fn head(loaded: &Loaded) -> String {
         Token::Open => "no token",
         Token::Required(_) => "a token",
     };
-    let credentials = identity.credentials.iter().map(|credential| match credential {
+    let credential = |credential: &Credential| match credential {
         Credential::Field(name) => name.clone(),
         Credential::Cookie(name) => format!("cookie:{name}"),
-    });
+    };
+    let credentials: Vec<String> = identity.credentials.iter().map(credential).collect();
     let mut out = format!("{name} is sound: {count}.\n\n");
     write(&mut out, format_args!("    origin       {scheme}://{}{}\n", origin.authority(), origin.path));
     write(&mut out, format_args!("    listen       {listen}\n"));
     write(&mut out, format_args!("    admin        {}, {token}\n", admin.listen));
     write(&mut out, format_args!("    memory       {}\n", show_size(cache.memory)));
-    write(&mut out, format_args!("    credentials  {}\n", credentials.collect::<Vec<_>>().join(", ")));
+    write(&mut out, format_args!("    credentials  {}\n", list(&credentials)));
     out
 }
 
@@ -77,19 +82,22 @@ fn describe(route: &Route, loaded: &Loaded, out: &mut String) {
             source => write(out, format_args!("      {key:<23} {value:<28} {source}\n")),
         }
     }
-    for line in wrapped("by default: ", &defaults) {
+    for line in wrapped("by default: ", "; ", defaults.iter().map(String::as_str)) {
         write(out, format_args!("      {line}\n"));
     }
     for advice in advice(route) {
-        write(out, format_args!("    Advice: {advice}\n"));
+        for line in wrapped("Advice: ", " ", advice.split(' ')) {
+            write(out, format_args!("    {line}\n"));
+        }
     }
 }
 
-/// The items, separated by semicolons, in lines of readable length.
-fn wrapped(intro: &str, items: &[String]) -> Vec<String> {
+/// The items, with the separator between them, in lines of readable length that are indented like the first.
+fn wrapped<'t>(intro: &str, separator: &str, items: impl Iterator<Item = &'t str>) -> Vec<String> {
     let mut lines = vec![intro.to_owned()];
-    for (index, item) in items.iter().enumerate() {
-        let end = if index + 1 == items.len() { "" } else { "; " };
+    let mut items = items.peekable();
+    while let Some(item) = items.next() {
+        let end = if items.peek().is_some() { separator } else { "" };
         match lines.last_mut().filter(|line| line.chars().count() + item.chars().count() < 100) {
             Some(line) => *line += &format!("{item}{end}"),
             None => lines.push(format!("{}{item}{end}", " ".repeat(intro.len()))),
@@ -190,18 +198,31 @@ fn mutations(route: &Route, routes: &Routes) -> Vec<(String, String)> {
             rows.push((who, with_relations(own, route, pattern, routes)));
         }
     }
-    let whole = (route.mode == Mode::Cache || shared(route, routes)).then(|| format!("{} (whole)", group(route, routes)));
-    if whole.is_some() || !route.invalidates.is_empty() {
-        let who = match (route.mode, route.writes.is_empty()) {
-            (Mode::Pass, _) => "Any mutation here or below".to_owned(),
-            (Mode::Cache, true) => "Any other mutation here or below".to_owned(),
-            (Mode::Cache, false) => format!("Any other mutation here or below, {} too,", texts(route.writes.iter())),
+    let relations = route.invalidates.iter().map(|relation| relation_text(relation, routes));
+    let what = whole(route, routes).into_iter().chain(relations).collect::<Vec<_>>().join(", ");
+    if !what.is_empty() {
+        let any = if rows.is_empty() { "Any mutation" } else { "Any other mutation" };
+        let writes = match route.writes.as_slice() {
+            [] => String::new(),
+            writes => format!(", {} too,", list(writes)),
         };
-        let who = if rows.is_empty() { who.replace("other ", "") } else { who };
-        let relations = route.invalidates.iter().map(|relation| relation_text(relation, routes));
-        rows.push((who, whole.into_iter().chain(relations).collect::<Vec<_>>().join(", ")));
+        rows.push((format!("{any} here or below{writes}"), what));
     }
     rows
+}
+
+/// The whole route and those that share its entity, unless nothing of them is stored or a relation says so already.
+fn whole(route: &Route, routes: &Routes) -> Option<String> {
+    let shared = routes.iter().any(|other| other.entity_id == route.entity_id && other.id != route.id);
+    let stored = route.mode == Mode::Cache || shared;
+    (stored && !invalidates_itself(route, routes)).then(|| format!("{} (whole)", group(route, routes)))
+}
+
+fn invalidates_itself(route: &Route, routes: &Routes) -> bool {
+    route.invalidates.iter().any(|relation| match relation {
+        Relation::Route(id) => routes.get(*id).entity_id == route.entity_id,
+        Relation::Path(_) => false,
+    })
 }
 
 /// The collections of the route and of those that share its entity, where there are any.
@@ -219,11 +240,8 @@ fn group(route: &Route, routes: &Routes) -> String {
     std::iter::once(route).chain(others).map(|route| route.name.as_str()).collect::<Vec<_>>().join(" and ")
 }
 
-fn shared(route: &Route, routes: &Routes) -> bool {
-    routes.iter().any(|other| other.entity_id == route.entity_id && other.id != route.id)
-}
-
 fn with_relations(own: Vec<String>, route: &Route, pattern: &Pattern, routes: &Routes) -> String {
+    let own = if invalidates_itself(route, routes) { Vec::new() } else { own };
     let named = route.invalidates.iter().filter(|relation| names_all(relation, pattern));
     let relations = named.map(|relation| relation_text(relation, routes));
     own.into_iter().chain(relations).collect::<Vec<_>>().join(", ")
@@ -233,7 +251,9 @@ fn with_relations(own: Vec<String>, route: &Route, pattern: &Pattern, routes: &R
 fn names_all(relation: &Relation, pattern: &Pattern) -> bool {
     match relation {
         Relation::Route(_) => true,
-        Relation::Path(path) => Pattern::below("", path).parameters().all(|name| pattern.parameters().any(|p| p == name)),
+        Relation::Path(path) => {
+            Pattern::below("", path).parameters().all(|name| pattern.parameters().any(|p| p == name))
+        }
     }
 }
 
@@ -252,11 +272,11 @@ fn advice(route: &Route) -> Vec<String> {
     match (route.freshness, route.origin_cache_control) {
         (Freshness::For(_), OriginCacheControl::Respect) => advice.push(
             "if the origin says no-store, no-cache or must-revalidate, that outranks `fresh`, and Cache-Status says so. \
-             If its framework says it on everything, write origin_cache_control = \"ignore\"."
+             If its framework says it on everything, write origin_cache_control=\"ignore\"."
                 .to_owned(),
         ),
         (Freshness::Origin, _) => {
-            advice.push("add fresh = \"30s\" to answer without asking; an origin without validators is asked for every request.".to_owned());
+            advice.push("add fresh=\"30s\" to answer without asking; an origin without validators is asked for every request.".to_owned());
         }
         (Freshness::For(_), OriginCacheControl::Ignore) => {}
     }
@@ -269,7 +289,8 @@ fn advice(route: &Route) -> Vec<String> {
         ));
     }
     if governed && route.scope == Scope::User && (told.contains("public") || told.contains("s-maxage")) {
-        advice.push("a shared cache between here and the clients may give one caller's response to another.".to_owned());
+        advice
+            .push("a shared cache between here and the clients may give one caller's response to another.".to_owned());
     }
     for relation in &route.invalidates {
         let without = route.patterns.iter().filter(|pattern| !names_all(relation, pattern));
@@ -284,7 +305,9 @@ fn advice(route: &Route) -> Vec<String> {
 fn general_advice(policy: &Policy) -> Vec<String> {
     let mut advice = Vec::new();
     if policy.routes.iter().count() == 1 {
-        advice.push("no route says how long anything is fresh; begin with a [[route]], its paths and fresh = \"30s\".".to_owned());
+        advice.push(
+            "no route says how long anything is fresh; begin with a [[route]], its paths and fresh=\"30s\".".to_owned(),
+        );
     }
     if policy.identity.credentials.is_empty() {
         advice.push("identity.credentials is empty: all callers count as one, whatever they send.".to_owned());

@@ -115,7 +115,7 @@ fn locate(text: &str, Problem { place, what, hint }: Problem) -> Located {
         }
         Place::Nowhere => return Located { line: None, column: None, what, hint, excerpt: None },
     };
-    let start = span.start.min(text.len());
+    let start = text.floor_char_boundary(span.start);
     let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
     let line = text[line_start..].lines().next().unwrap_or("");
     // What goes on over several lines is underlined in its first; what is missing at the end of a line, just after it.
@@ -133,13 +133,14 @@ fn locate(text: &str, Problem { place, what, hint }: Problem) -> Located {
 
 /// The line, counted from 1, in which the octet at `offset` stands.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
-    text[..offset.min(text.len())].matches('\n').count() + 1
+    text[..text.floor_char_boundary(offset)].matches('\n').count() + 1
 }
 
-/// Whether a line may hold a secret that was written into the file, so that it must not be printed: something like
-/// `token` stands in it, and nothing that says where the token is to be found.
+/// Whether a line may hold a secret that was written into the file, so that it must not be printed: a user's password
+/// in a URL, or something like `token` and nothing that says where the token is to be found.
 fn may_hold_secret(line: &str) -> bool {
     let mut words = line.split(|c: char| !c.is_alphanumeric());
     let names_token = words.any(|word| word.contains("token") || closest(word, ["token"].into_iter()).is_some());
-    names_token && !line.contains("env:") && !line.contains("file:")
+    let found_elsewhere = line.contains("env:") || line.contains("file:");
+    (names_token && !found_elsewhere) || (line.contains("url") && line.contains('@'))
 }

@@ -32,8 +32,9 @@ pub(super) fn resolve(
     let admin = admin(&written.admin, env, problems);
     apart(written, &server, &admin, problems);
     if let Some(origin) = &origin {
-        not_itself(written, &server, origin, problems);
+        not_itself(written, &server, &admin, origin, problems);
     }
+    let identity = identity(&written.identity, problems);
     let case_insensitive = or(&written.origin.case_insensitive, false);
     let (routes, sources) = route::routes(written, text, case_insensitive, problems);
     let policy = origin.zip(routes).map(|(origin, routes)| Policy {
@@ -41,7 +42,7 @@ pub(super) fn resolve(
         origin,
         admin,
         cache: cache(&written.cache),
-        identity: identity(&written.identity, problems),
+        identity,
         routes,
     });
     (policy, sources)
@@ -195,8 +196,17 @@ struct OriginUrl {
 /// Reads `http://host:port/path`; a trailing slash means nothing.
 fn origin_url(text: &str) -> Result<OriginUrl, (String, String)> {
     let refuse = |why: &str| {
-        Err((format!("`url`: {text:?} {why}"), "write it such as \"http://127.0.0.1:3000\" or \"https://api.example\"".to_owned()))
+        Err((
+            format!("`url`: {text:?} {why}"),
+            "write it such as \"http://127.0.0.1:3000\" or \"https://api.example\"".to_owned(),
+        ))
     };
+    let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    if after_scheme.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
+        // A password may stand there, so the text is not repeated.
+        let hint = "leave out what stands before the @; requests carry their clients' own credentials";
+        return Err(("`url` holds a user name".to_owned(), hint.to_owned()));
+    }
     if text.contains('#') {
         return refuse("holds a fragment");
     }
@@ -209,9 +219,6 @@ fn origin_url(text: &str) -> Result<OriginUrl, (String, String)> {
     let (Some(authority), Some(host)) = (uri.authority(), uri.host().filter(|host| !host.is_empty())) else {
         return refuse("names no host");
     };
-    if authority.as_str().contains('@') {
-        return refuse("holds a user name; credentials come from the clients");
-    }
     if uri.query().is_some() {
         return refuse("holds a query");
     }
@@ -219,7 +226,13 @@ fn origin_url(text: &str) -> Result<OriginUrl, (String, String)> {
     // `http::Uri` takes any digits for a port, and says nothing about what does not fit in one.
     let written_port = authority.as_str().rsplit_once(':').filter(|(_, port)| !port.contains(']'));
     let port = match (written_port, uri.port_u16()) {
-        (None, _) => if tls { 443 } else { 80 },
+        (None, _) => {
+            if tls {
+                443
+            } else {
+                80
+            }
+        }
         (Some(_), Some(port)) if port > 0 => port,
         _ => return refuse("has a port that is not from 1 to 65535"),
     };
@@ -234,7 +247,8 @@ fn admin(written: &written::Admin, env: Env<'_>, problems: &mut Vec<Problem>) ->
             Err((what, hint)) => problems.push(Problem::new(place, format!("`listen`: {what}"), hint)),
         }
         if !listen.ip().is_loopback() && written.token.is_absent() {
-            let what = format!("the admin listener {listen} can be reached from other machines, and there is no `token`");
+            let what =
+                format!("the admin listener {listen} can be reached from other machines, and there is no `token`");
             let hint = "add token = \"env:FRESHGATE_ADMIN_TOKEN\" under [admin], or listen on 127.0.0.1";
             problems.push(Problem::new(place, what, hint));
         }
@@ -255,7 +269,8 @@ fn admin(written: &written::Admin, env: Env<'_>, problems: &mut Vec<Problem>) ->
 /// Fetches a secret from where the file says it is. Neither it nor a secret written by mistake is ever repeated.
 fn secret(text: &str, env: Env<'_>) -> Result<String, (String, String)> {
     let (found, place) = if let Some(name) = text.strip_prefix("env:") {
-        let missing = || (format!("the environment variable {name} is not set"), format!("set {name}, and start again"));
+        let missing =
+            || (format!("the environment variable {name} is not set"), format!("set {name}, and start again"));
         (env(name).ok_or_else(missing)?, format!("the environment variable {name}"))
     } else if let Some(path) = text.strip_prefix("file:") {
         let unreadable = |error: std::io::Error| {
@@ -285,14 +300,15 @@ fn apart(written: &Written, server: &Server, admin: &Admin, problems: &mut Vec<P
 }
 
 /// An origin that is this proxy would be asked by itself for ever.
-fn not_itself(written: &Written, server: &Server, origin: &Origin, problems: &mut Vec<Problem>) {
+fn not_itself(written: &Written, server: &Server, admin: &Admin, origin: &Origin, problems: &mut Vec<Problem>) {
     let Some(At { place, .. }) = written.origin.url.said() else { return };
     let ip = match origin.name.as_str() {
         "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
         name => name.parse::<IpAddr>().ok(),
     };
     let Some(at) = ip.map(|ip| SocketAddr::new(ip, origin.port)) else { return };
-    if let Some(listen) = server.listen.iter().find(|listen| overlap(**listen, at)) {
+    let mut listeners = server.listen.iter().chain(std::iter::once(&admin.listen));
+    if let Some(listen) = listeners.find(|listen| overlap(**listen, at)) {
         let what = format!("the origin {at} is this proxy's own listener {listen}");
         problems.push(Problem::new(place, what, "name the API behind the proxy, or listen on another port"));
     }
@@ -366,7 +382,10 @@ fn host(text: &str) -> Result<String, (String, String)> {
     if is_name || ipv6.is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()) {
         return Ok(text.to_ascii_lowercase());
     }
-    Err((format!("{text:?} is not a host name"), "write the name alone, without a scheme or port: \"shop.example\"".to_owned()))
+    Err((
+        format!("{text:?} is not a host name"),
+        "write the name alone, without a scheme or port: \"shop.example\"".to_owned(),
+    ))
 }
 
 fn network(text: &str) -> Result<IpNet, (String, String)> {

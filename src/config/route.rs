@@ -50,7 +50,8 @@ pub(super) fn routes(
         for clash in clashes {
             let paths = written.routes[usize::from(clash.route.0)].paths.value();
             let same = |path: &&Text| Pattern::below(&base, &path.value).text == clash.pattern;
-            let place = paths.and_then(|paths| paths.iter().rfind(same)).map_or(Place::Nowhere, |path| path.place.clone());
+            let place =
+                paths.and_then(|paths| paths.iter().rfind(same)).map_or(Place::Nowhere, |path| path.place.clone());
             let hint = "leave one of the two out, or tell them apart by a literal part";
             let other = or(&written.routes[usize::from(clash.other.0)].name, String::new());
             let what = format!("`paths`: {:?} matches what {:?} of {other:?} does", clash.pattern, clash.other_pattern);
@@ -172,7 +173,7 @@ fn implicit(id: RouteId, written: &Written, text: &str, problems: &mut Vec<Probl
 fn base(key: &Key<String>, problems: &mut Vec<Problem>) -> String {
     let Some(At { value, place }) = key.said() else { return String::new() };
     let trimmed = value.trim_end_matches('/');
-    if !trimmed.is_empty() && (!trimmed.starts_with('/') || trimmed.contains(['{', '}', '%', '?', '#'])) {
+    if !trimmed.is_empty() && (trimmed.contains('{') || path_problem(trimmed).is_some()) {
         let what = format!("`base`: {value:?} is not a path");
         problems.push(Problem::new(place, what, "write it such as \"/api/v1\""));
     }
@@ -232,6 +233,9 @@ fn path_problem(path: &str) -> Option<Refusal> {
     if path.len() > 1 && path.ends_with('/') {
         let bare = path.trim_end_matches('/');
         return Some(("ends in a slash".to_owned(), format!("write \"{bare}\": it matches both")));
+    }
+    if path.contains("//") {
+        return refuse("holds an empty segment", "write one slash: no path with two of them matches");
     }
     if path.contains(['?', '#']) {
         return refuse("holds a query or a fragment", "write the path alone; every query of it belongs to the route");

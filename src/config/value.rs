@@ -99,7 +99,9 @@ mod tests {
             assert_eq!(read, bytes, "{text}");
             assert_eq!(show_size(read), text);
         }
-        for text in ["", "4096", "-1B", "1mib", "1.5MiB", "17000GiB", "99999999999999999999B", "18446744073709551615GiB"] {
+        for text in
+            ["", "4096", "-1B", "1mib", "1.5MiB", "17000GiB", "99999999999999999999B", "18446744073709551615GiB"]
+        {
             assert!(size(text).is_err(), "{text:?} was read");
         }
     }

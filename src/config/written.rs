@@ -186,7 +186,8 @@ pub(super) fn read(text: &str) -> Reading {
     reading
 }
 
-const SYNTAX: &str = "texts stand in double quotes: key = \"value\"; each key once; tables as [server], routes as [[route]]";
+const SYNTAX: &str =
+    "texts stand in double quotes: key = \"value\"; each key once; tables as [server], routes as [[route]]";
 
 impl Written {
     fn read(mut root: Table<'_>, r: &mut Reading) -> Self {
@@ -303,18 +304,17 @@ impl Route {
         if let Some(name) = name.value() {
             t.title = format!("{} {name:?}", t.title);
         }
-        let route = Route {
-            place: t.place.clone(),
-            paths: t.key("paths", r),
-            keys: RouteKeys::read(&mut t, r),
-            name,
-        };
+        let route = Route { place: t.place.clone(), paths: t.key("paths", r), keys: RouteKeys::read(&mut t, r), name };
         for (key, absent, example) in [
             ("name", route.name.is_absent(), "name = \"products\""),
             ("paths", route.paths.is_absent(), "paths = [\"/products\", \"/products/{id}\"]"),
         ] {
             if absent {
-                r.problems.push(Problem::new(&t.place, format!("{} has no `{key}`", t.title), format!("add {example}")));
+                r.problems.push(Problem::new(
+                    &t.place,
+                    format!("{} has no `{key}`", t.title),
+                    format!("add {example}"),
+                ));
             }
         }
         t.finish(r);

@@ -50,7 +50,8 @@ impl Matcher {
     /// Follows what is left of a path; `values` is as it was where nothing matches.
     fn descend<'p>(&self, rest: Option<&'p str>, values: &mut Vec<&'p str>) -> Option<Slot> {
         let Some(rest) = rest else { return self.end };
-        let (segment, further) = rest.split_once('/').map_or((rest, None), |(segment, further)| (segment, Some(further)));
+        let (segment, further) =
+            rest.split_once('/').map_or((rest, None), |(segment, further)| (segment, Some(further)));
         let literal = self.literals.get(segment).and_then(|node| node.descend(further, values));
         if literal.is_some() {
             return literal;
