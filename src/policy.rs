@@ -3,9 +3,13 @@
 //! [`config`](crate::config) turns what was written into these types; everything above reads only them.
 //! [`Routes::select`] is the only place where a path meets a route.
 
+mod matcher;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use matcher::Matcher;
 
 /// A whole configuration, resolved.
 #[derive(Clone, Debug)]
@@ -399,7 +403,7 @@ pub struct LastModified {
 pub struct Routes {
     /// In file order; the last one is the implicit plain-mode route for paths that no route names.
     all: Vec<Route>,
-    matcher: matchit::Router<(RouteId, u16)>,
+    matcher: Matcher,
     case_insensitive: bool,
 }
 
@@ -416,14 +420,14 @@ pub struct Selected<'r> {
 /// The name of the implicit route, and of its entity.
 pub const IMPLICIT: &str = "unrouted";
 
-/// A pattern that cannot stand beside those before it.
+/// A pattern that matches the same paths as one before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EqualPatterns {
     pub route: RouteId,
-    /// As in [`Pattern::text`].
+    /// As in [`Pattern::text`], like `other_pattern`.
     pub pattern: String,
-    /// Why, such as `matches the same paths as "/products/{id}"`.
-    pub problem: String,
+    pub other: RouteId,
+    pub other_pattern: String,
 }
 
 impl Routes {
@@ -432,18 +436,20 @@ impl Routes {
     /// # Errors
     /// Patterns that match the same paths, all of them.
     pub fn new(all: Vec<Route>, case_insensitive: bool) -> Result<Self, Vec<EqualPatterns>> {
-        let mut matcher = matchit::Router::new();
+        let mut matcher = Matcher::default();
         let mut problems = Vec::new();
         for route in &all {
             for (index, pattern) in route.patterns.iter().enumerate() {
-                let text = if case_insensitive { lower_case_literals(&pattern.text) } else { pattern.text.clone() };
+                let text = if case_insensitive { pattern.text.to_lowercase() } else { pattern.text.clone() };
                 let index = u16::try_from(index).expect("config bounds the number of paths");
-                if let Err(problem) = matcher.insert(text, (route.id, index)) {
-                    let problem = match problem {
-                        matchit::InsertError::Conflict { with } => format!("matches the same paths as {with:?}"),
-                        other => format!("is no pattern: {other}"),
-                    };
-                    problems.push(EqualPatterns { route: route.id, pattern: pattern.text.clone(), problem });
+                if let Err((other, number)) = matcher.insert(&text, (route.id, index)) {
+                    let other = &all[usize::from(other.0)];
+                    problems.push(EqualPatterns {
+                        route: route.id,
+                        pattern: pattern.text.clone(),
+                        other: other.id,
+                        other_pattern: other.patterns[usize::from(number)].text.clone(),
+                    });
                 }
             }
         }
@@ -478,18 +484,14 @@ impl Routes {
     /// The route of a path: literal beats `{id}` beats `{*rest}`; a path nobody names has the implicit route.
     /// `path` is in [matching form](Self::matching_form).
     pub fn select(&self, path: &str) -> Selected<'_> {
-        match self.matcher.at(path) {
-            Ok(found) => {
-                let (route, pattern) = *found.value;
-                let route = self.get(route);
-                Selected {
-                    route,
-                    pattern: Some(&route.patterns[usize::from(pattern)]),
-                    params: found.params.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-                }
-            }
-            Err(_) => Selected { route: self.implicit(), pattern: None, params: Vec::new() },
-        }
+        let Some(((route, number), values)) = self.matcher.find(path) else {
+            return Selected { route: self.implicit(), pattern: None, params: Vec::new() };
+        };
+        let route = self.get(route);
+        let pattern = &route.patterns[usize::from(number)];
+        let values = values.into_iter().map(str::to_owned);
+        let params = pattern.parameters().map(str::to_owned).zip(values).collect();
+        Selected { route, pattern: Some(pattern), params }
     }
 
     /// The route that `path`, in matching form, lies below: the deepest one that has a path of whole segments with
@@ -516,15 +518,6 @@ impl Routes {
             })
         })
     }
-}
-
-/// `/Products/{productId}` → `/products/{productId}`: a parameter keeps its name.
-fn lower_case_literals(pattern: &str) -> String {
-    let part = |part: &str| match part.split_once('}') {
-        Some((name, literal)) => format!("{name}}}{}", literal.to_lowercase()),
-        None => part.to_lowercase(),
-    };
-    pattern.split('{').map(part).collect::<Vec<_>>().join("{")
 }
 
 /// `%41` → `A`, octet by octet; what is not a valid escape, or does not make UTF-8, stays as it is.

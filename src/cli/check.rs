@@ -27,7 +27,8 @@ pub fn report(loaded: &Loaded) -> String {
     );
     out.push_str("    route that it lies below, and each route whose paths begin as its own does.\n");
     for advice in general_advice(policy) {
-        write(&mut out, format_args!("\nAdvice: {advice}\n"));
+        let lines = wrapped("Advice: ", " ", advice.split(' '));
+        write(&mut out, format_args!("\n{}\n", lines.join("\n")));
     }
     out
 }
@@ -50,16 +51,17 @@ fn head(loaded: &Loaded) -> String {
         Token::Open => "no token",
         Token::Required(_) => "a token",
     };
-    let credentials = identity.credentials.iter().map(|credential| match credential {
+    let credential = |credential: &Credential| match credential {
         Credential::Field(name) => name.clone(),
         Credential::Cookie(name) => format!("cookie:{name}"),
-    });
+    };
+    let credentials: Vec<String> = identity.credentials.iter().map(credential).collect();
     let mut out = format!("{name} is sound: {count}.\n\n");
     write(&mut out, format_args!("    origin       {scheme}://{}{}\n", origin.authority(), origin.path));
     write(&mut out, format_args!("    listen       {listen}\n"));
     write(&mut out, format_args!("    admin        {}, {token}\n", admin.listen));
     write(&mut out, format_args!("    memory       {}\n", show_size(cache.memory)));
-    write(&mut out, format_args!("    credentials  {}\n", credentials.collect::<Vec<_>>().join(", ")));
+    write(&mut out, format_args!("    credentials  {}\n", list(&credentials)));
     out
 }
 
@@ -80,10 +82,28 @@ fn describe(route: &Route, loaded: &Loaded, out: &mut String) {
             source => write(out, format_args!("      {key:<23} {value:<28} {source}\n")),
         }
     }
-    write(out, format_args!("      by default: {}\n", defaults.join(" · ")));
-    for advice in advice(route) {
-        write(out, format_args!("    Advice: {advice}\n"));
+    for line in wrapped("by default: ", "; ", defaults.iter().map(String::as_str)) {
+        write(out, format_args!("      {line}\n"));
     }
+    for advice in advice(route) {
+        for line in wrapped("Advice: ", " ", advice.split(' ')) {
+            write(out, format_args!("    {line}\n"));
+        }
+    }
+}
+
+/// The items, with the separator between them, in lines of readable length that are indented like the first.
+fn wrapped<'t>(intro: &str, separator: &str, items: impl Iterator<Item = &'t str>) -> Vec<String> {
+    let mut lines = vec![intro.to_owned()];
+    let mut items = items.peekable();
+    while let Some(item) = items.next() {
+        let end = if items.peek().is_some() { separator } else { "" };
+        match lines.last_mut().filter(|line| line.chars().count() + item.chars().count() < 100) {
+            Some(line) => *line += &format!("{item}{end}"),
+            None => lines.push(format!("{}{item}{end}", " ".repeat(intro.len()))),
+        }
+    }
+    lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 fn freshness_sentence(route: &Route) -> String {
@@ -105,20 +125,32 @@ fn freshness_sentence(route: &Route) -> String {
     }
 }
 
-/// Every key with its resolved value, by its dotted name.
+/// Every key that has a meaning in the route's mode, by its dotted name, with its resolved value.
 fn values(route: &Route) -> Vec<(&'static str, String)> {
+    let mut values = vec![
+        ("entity", route.entity.clone()),
+        ("mode", route.mode.word().to_owned()),
+        ("settle", show_duration(route.settle)),
+        ("reads", list(&route.reads)),
+        ("writes", list(&route.writes)),
+        ("query_key", list(&route.query_key)),
+    ];
+    if route.mode == Mode::Cache {
+        values.extend(cache_values(route));
+    }
+    values
+}
+
+fn cache_values(route: &Route) -> Vec<(&'static str, String)> {
     let fresh = match route.freshness {
         Freshness::Origin => "none".to_owned(),
         Freshness::For(fresh) => show_duration(fresh),
     };
     vec![
-        ("entity", route.entity.clone()),
-        ("mode", route.mode.word().to_owned()),
         ("fresh", fresh),
         ("stale_while_revalidate", show_duration(route.stale_while_revalidate)),
         ("stale_if_error", show_duration(route.stale_if_error)),
         ("negative", show_duration(route.negative)),
-        ("settle", show_duration(route.settle)),
         ("scope", route.scope.word().to_owned()),
         ("origin_cache_control", route.origin_cache_control.word().to_owned()),
         ("client_cache_control", format!("{:?}", route.client_cache_control)),
@@ -127,9 +159,6 @@ fn values(route: &Route) -> Vec<(&'static str, String)> {
         ("query.ignore", list(&route.query.ignore)),
         ("query.sort", route.query.sort.to_string()),
         ("set_cookie", route.set_cookie.word().to_owned()),
-        ("reads", list(&route.reads)),
-        ("writes", list(&route.writes)),
-        ("query_key", list(&route.query_key)),
         ("etag", if route.etag.replace { "in place of the origin's" } else { "where the origin has none" }.to_owned()),
         ("etag.ignore", list(&route.etag.ignore)),
         ("etag.fields", list(&route.etag.fields)),
@@ -155,32 +184,54 @@ fn mutations(route: &Route, routes: &Routes) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let unsafe_but_read = |method: &str| route.reads.iter().any(|read| read == method);
     for pattern in &route.patterns {
-        let (methods, own) = match pattern.kind {
-            PatternKind::Collection => (vec!["POST"], format!("the collections of {}", group(route, routes))),
+        let (methods, own): (_, Vec<String>) = match pattern.kind {
+            PatternKind::Collection => (vec!["POST"], collections(route, routes)),
             PatternKind::Item => {
-                (vec!["PUT", "PATCH", "DELETE"], format!("that item, the collections of {}", group(route, routes)))
+                let item = std::iter::once("that item".to_owned());
+                (vec!["PUT", "PATCH", "DELETE"], item.chain(collections(route, routes)).collect())
             }
             PatternKind::Remainder => continue,
         };
         let methods: Vec<&str> = methods.into_iter().filter(|method| !unsafe_but_read(method)).collect();
         if !methods.is_empty() && route.mode == Mode::Cache {
             let who = format!("{} {}", methods.join(", "), pattern.text);
-            rows.push((who, with_relations(Some(own), route, pattern, routes)));
+            rows.push((who, with_relations(own, route, pattern, routes)));
         }
     }
-    let whole =
-        (route.mode == Mode::Cache || shared(route, routes)).then(|| format!("{} (whole)", group(route, routes)));
-    if whole.is_some() || !route.invalidates.is_empty() {
-        let who = match (route.mode, route.writes.is_empty()) {
-            (Mode::Pass, _) => "Any mutation here or below".to_owned(),
-            (Mode::Cache, true) => "Any other mutation here or below".to_owned(),
-            (Mode::Cache, false) => format!("Any other mutation here or below, {} too,", texts(route.writes.iter())),
+    let relations = route.invalidates.iter().map(|relation| relation_text(relation, routes));
+    let what = whole(route, routes).into_iter().chain(relations).collect::<Vec<_>>().join(", ");
+    if !what.is_empty() {
+        let any = if rows.is_empty() { "Any mutation" } else { "Any other mutation" };
+        let writes = match route.writes.as_slice() {
+            [] => String::new(),
+            writes => format!(", {} too,", list(writes)),
         };
-        let who = if rows.is_empty() { who.replace("other ", "") } else { who };
-        let relations = route.invalidates.iter().map(|relation| relation_text(relation, routes));
-        rows.push((who, whole.into_iter().chain(relations).collect::<Vec<_>>().join(", ")));
+        rows.push((format!("{any} here or below{writes}"), what));
     }
     rows
+}
+
+/// The whole route and those that share its entity, unless nothing of them is stored or a relation says so already.
+fn whole(route: &Route, routes: &Routes) -> Option<String> {
+    let shared = routes.iter().any(|other| other.entity_id == route.entity_id && other.id != route.id);
+    let stored = route.mode == Mode::Cache || shared;
+    (stored && !invalidates_itself(route, routes)).then(|| format!("{} (whole)", group(route, routes)))
+}
+
+fn invalidates_itself(route: &Route, routes: &Routes) -> bool {
+    route.invalidates.iter().any(|relation| match relation {
+        Relation::Route(id) => routes.get(*id).entity_id == route.entity_id,
+        Relation::Path(_) => false,
+    })
+}
+
+/// The collections of the route and of those that share its entity, where there are any.
+fn collections(route: &Route, routes: &Routes) -> Vec<String> {
+    let with_collections = routes.iter().filter(|other| {
+        other.entity_id == route.entity_id && other.patterns.iter().any(|p| p.kind == PatternKind::Collection)
+    });
+    let names = texts(with_collections.map(|route| &route.name));
+    if names.is_empty() { Vec::new() } else { vec![format!("the collections of {names}")] }
 }
 
 /// The route and those that share its entity.
@@ -189,11 +240,8 @@ fn group(route: &Route, routes: &Routes) -> String {
     std::iter::once(route).chain(others).map(|route| route.name.as_str()).collect::<Vec<_>>().join(" and ")
 }
 
-fn shared(route: &Route, routes: &Routes) -> bool {
-    routes.iter().any(|other| other.entity_id == route.entity_id && other.id != route.id)
-}
-
-fn with_relations(own: Option<String>, route: &Route, pattern: &Pattern, routes: &Routes) -> String {
+fn with_relations(own: Vec<String>, route: &Route, pattern: &Pattern, routes: &Routes) -> String {
+    let own = if invalidates_itself(route, routes) { Vec::new() } else { own };
     let named = route.invalidates.iter().filter(|relation| names_all(relation, pattern));
     let relations = named.map(|relation| relation_text(relation, routes));
     own.into_iter().chain(relations).collect::<Vec<_>>().join(", ")
@@ -224,11 +272,11 @@ fn advice(route: &Route) -> Vec<String> {
     match (route.freshness, route.origin_cache_control) {
         (Freshness::For(_), OriginCacheControl::Respect) => advice.push(
             "if the origin says no-store, no-cache or must-revalidate, that outranks `fresh`, and Cache-Status says so. \
-             If its framework says it on everything, write origin_cache_control = \"ignore\"."
+             If its framework says it on everything, write origin_cache_control=\"ignore\"."
                 .to_owned(),
         ),
         (Freshness::Origin, _) => {
-            advice.push("add fresh = \"30s\" to answer without asking; an origin without validators is asked for every request.".to_owned());
+            advice.push("add fresh=\"30s\" to answer without asking; an origin without validators is asked for every request.".to_owned());
         }
         (Freshness::For(_), OriginCacheControl::Ignore) => {}
     }
@@ -258,8 +306,7 @@ fn general_advice(policy: &Policy) -> Vec<String> {
     let mut advice = Vec::new();
     if policy.routes.iter().count() == 1 {
         advice.push(
-            "no route says how long anything is fresh; begin with a [[route]], its paths and fresh = \"30s\"."
-                .to_owned(),
+            "no route says how long anything is fresh; begin with a [[route]], its paths and fresh=\"30s\".".to_owned(),
         );
     }
     if policy.identity.credentials.is_empty() {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use super::written::closest;
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Problem {
 /// Everything that is wrong with one configuration, in the order of the file. Its `Display` is what a person sees.
 #[derive(Debug)]
 pub struct ConfigErrors {
-    source: NamedSource<String>,
+    file: String,
     problems: Vec<Located>,
 }
 
@@ -50,8 +50,8 @@ pub struct Located {
     pub what: String,
     /// What to change.
     pub hint: String,
-    /// The octets to underline; `None` also where the line holds a secret.
-    underline: Option<Range<usize>>,
+    /// The line itself, and how many characters of it are at fault; `None` also where it may hold a secret.
+    excerpt: Option<(String, usize)>,
 }
 
 impl ConfigErrors {
@@ -64,7 +64,7 @@ impl ConfigErrors {
         // What stands in `[defaults]` is met again by every route that inherits it.
         problems.dedup_by(|a, b| a.place == b.place && a.what == b.what);
         ConfigErrors {
-            source: NamedSource::new(file, text.to_owned()),
+            file: file.to_owned(),
             problems: problems.into_iter().map(|problem| locate(text, problem)).collect(),
         }
     }
@@ -79,12 +79,8 @@ impl std::error::Error for ConfigErrors {}
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without colour and of one width, so that the text is the same in a terminal, a log and a test.
-        let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-            .with_context_lines(0)
-            .with_wrap_lines(false);
         for problem in &self.problems {
-            handler.render_report(f, &Shown { problem, source: &self.source })?;
+            self.show(problem, f)?;
         }
         match self.problems.len() {
             1 => f.write_str("1 problem\n"),
@@ -93,37 +89,21 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// One problem beside its source, as miette wants it.
-#[derive(Debug)]
-struct Shown<'e> {
-    problem: &'e Located,
-    source: &'e NamedSource<String>,
-}
-
-impl std::error::Error for Shown<'_> {}
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem.what)?;
-        match (&self.problem.underline, self.problem.line) {
-            (None, Some(line)) => write!(f, " ({}, line {line})", self.source.name()),
-            _ => Ok(()),
+impl ConfigErrors {
+    /// One problem as rustc would show it, without colour: the same in a terminal, a log and a test.
+    fn show(&self, problem: &Located, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "error: {}", problem.what)?;
+        let number = problem.line.map_or_else(String::new, |line| line.to_string());
+        let gutter = " ".repeat(number.len());
+        if let (Some(line), Some(column)) = (problem.line, problem.column) {
+            writeln!(f, "{gutter}--> {}:{line}:{column}", self.file)?;
+            if let Some((text, length)) = &problem.excerpt {
+                let carets = "^".repeat(*length);
+                writeln!(f, "{gutter} |\n{number} | {text}")?;
+                writeln!(f, "{gutter} | {}{carets}", " ".repeat(column - 1))?;
+            }
         }
-    }
-}
-
-impl Diagnostic for Shown<'_> {
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(&self.problem.hint))
-    }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.problem.underline.as_ref().map(|_| self.source as &dyn SourceCode)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let span = self.problem.underline.clone()?;
-        Some(Box::new(std::iter::once(LabeledSpan::new(None, span.start, span.len()))))
+        writeln!(f, "{gutter} = {}\n", problem.hint)
     }
 }
 
@@ -131,32 +111,36 @@ fn locate(text: &str, Problem { place, what, hint }: Problem) -> Located {
     let span = match place {
         Place::File(span) => span,
         Place::Flag(flag) => {
-            return Located { line: None, column: None, what: format!("{flag}: {what}"), hint, underline: None };
+            return Located { line: None, column: None, what: format!("{flag}: {what}"), hint, excerpt: None };
         }
-        Place::Nowhere => return Located { line: None, column: None, what, hint, underline: None },
+        Place::Nowhere => return Located { line: None, column: None, what, hint, excerpt: None },
     };
-    let start = span.start.min(text.len());
+    let start = text.floor_char_boundary(span.start);
     let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
     let line = text[line_start..].lines().next().unwrap_or("");
-    // A span over several lines is underlined in its first.
-    let end = span.end.clamp(start, (line_start + line.len()).max(start));
+    // What goes on over several lines is underlined in its first; what is missing at the end of a line, just after it.
+    let end = span.end.min(line_start + line.len());
+    let length = text.get(start..end).map_or(1, |fault| fault.chars().count().max(1));
     Located {
         line: Some(line_of(text, start)),
         column: Some(text[line_start..start].chars().count() + 1),
         what,
         hint,
-        underline: (!may_hold_secret(line)).then_some(start..end),
+        // A tab would put the carets elsewhere.
+        excerpt: (!may_hold_secret(line)).then(|| (line.replace('\t', " "), length)),
     }
 }
 
 /// The line, counted from 1, in which the octet at `offset` stands.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
-    text[..offset.min(text.len())].matches('\n').count() + 1
+    text[..text.floor_char_boundary(offset)].matches('\n').count() + 1
 }
 
-/// Whether a line may hold a secret that was written into the file, so that it must not be printed.
+/// Whether a line may hold a secret that was written into the file, so that it must not be printed: a user's password
+/// in a URL, or something like `token` and nothing that says where the token is to be found.
 fn may_hold_secret(line: &str) -> bool {
-    let Some((_, after)) = line.split_once("token") else { return false };
-    let value = after.trim_start_matches(['"', '\'', ' ', '\t', '=']);
-    !value.starts_with("env:") && !value.starts_with("file:")
+    let mut words = line.split(|c: char| !c.is_alphanumeric());
+    let names_token = words.any(|word| word.contains("token") || closest(word, ["token"].into_iter()).is_some());
+    let found_elsewhere = line.contains("env:") || line.contains("file:");
+    (names_token && !found_elsewhere) || (line.contains("url") && line.contains('@'))
 }

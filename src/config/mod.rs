@@ -1,4 +1,4 @@
-//! TOML → [`Policy`], in two phases: [what was written](written), then [what it means](resolve), with nothing optional
+//! TOML → [`Policy`], in two phases: `written`, what the file says, then `resolve`, what it means, with nothing optional
 //! left. Both phases note every problem they meet and go on, so that a person hears of all of them at once, each with
 //! its line.
 

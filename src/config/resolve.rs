@@ -32,8 +32,9 @@ pub(super) fn resolve(
     let admin = admin(&written.admin, env, problems);
     apart(written, &server, &admin, problems);
     if let Some(origin) = &origin {
-        not_itself(written, &server, origin, problems);
+        not_itself(written, &server, &admin, origin, problems);
     }
+    let identity = identity(&written.identity, problems);
     let case_insensitive = or(&written.origin.case_insensitive, false);
     let (routes, sources) = route::routes(written, text, case_insensitive, problems);
     let policy = origin.zip(routes).map(|(origin, routes)| Policy {
@@ -41,7 +42,7 @@ pub(super) fn resolve(
         origin,
         admin,
         cache: cache(&written.cache),
-        identity: identity(&written.identity, problems),
+        identity,
         routes,
     });
     (policy, sources)
@@ -200,6 +201,12 @@ fn origin_url(text: &str) -> Result<OriginUrl, (String, String)> {
             "write it such as \"http://127.0.0.1:3000\" or \"https://api.example\"".to_owned(),
         ))
     };
+    let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    if after_scheme.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
+        // A password may stand there, so the text is not repeated.
+        let hint = "leave out what stands before the @; requests carry their clients' own credentials";
+        return Err(("`url` holds a user name".to_owned(), hint.to_owned()));
+    }
     if text.contains('#') {
         return refuse("holds a fragment");
     }
@@ -212,9 +219,6 @@ fn origin_url(text: &str) -> Result<OriginUrl, (String, String)> {
     let (Some(authority), Some(host)) = (uri.authority(), uri.host().filter(|host| !host.is_empty())) else {
         return refuse("names no host");
     };
-    if authority.as_str().contains('@') {
-        return refuse("holds a user name; credentials come from the clients");
-    }
     if uri.query().is_some() {
         return refuse("holds a query");
     }
@@ -296,14 +300,15 @@ fn apart(written: &Written, server: &Server, admin: &Admin, problems: &mut Vec<P
 }
 
 /// An origin that is this proxy would be asked by itself for ever.
-fn not_itself(written: &Written, server: &Server, origin: &Origin, problems: &mut Vec<Problem>) {
+fn not_itself(written: &Written, server: &Server, admin: &Admin, origin: &Origin, problems: &mut Vec<Problem>) {
     let Some(At { place, .. }) = written.origin.url.said() else { return };
     let ip = match origin.name.as_str() {
         "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
         name => name.parse::<IpAddr>().ok(),
     };
     let Some(at) = ip.map(|ip| SocketAddr::new(ip, origin.port)) else { return };
-    if let Some(listen) = server.listen.iter().find(|listen| overlap(**listen, at)) {
+    let mut listeners = server.listen.iter().chain(std::iter::once(&admin.listen));
+    if let Some(listen) = listeners.find(|listen| overlap(**listen, at)) {
         let what = format!("the origin {at} is this proxy's own listener {listen}");
         problems.push(Problem::new(place, what, "name the API behind the proxy, or listen on another port"));
     }

@@ -53,7 +53,9 @@ pub(super) fn routes(
             let place =
                 paths.and_then(|paths| paths.iter().rfind(same)).map_or(Place::Nowhere, |path| path.place.clone());
             let hint = "leave one of the two out, or tell them apart by a literal part";
-            problems.push(Problem::new(&place, format!("`paths`: {:?} {}", clash.pattern, clash.problem), hint));
+            let other = or(&written.routes[usize::from(clash.other.0)].name, String::new());
+            let what = format!("`paths`: {:?} matches what {:?} of {other:?} does", clash.pattern, clash.other_pattern);
+            problems.push(Problem::new(&place, what, hint));
         }
     });
     (routes.ok(), sources)
@@ -171,7 +173,7 @@ fn implicit(id: RouteId, written: &Written, text: &str, problems: &mut Vec<Probl
 fn base(key: &Key<String>, problems: &mut Vec<Problem>) -> String {
     let Some(At { value, place }) = key.said() else { return String::new() };
     let trimmed = value.trim_end_matches('/');
-    if !trimmed.is_empty() && (!trimmed.starts_with('/') || trimmed.contains(['{', '}', '%', '?', '#'])) {
+    if !trimmed.is_empty() && (trimmed.contains('{') || path_problem(trimmed).is_some()) {
         let what = format!("`base`: {value:?} is not a path");
         problems.push(Problem::new(place, what, "write it such as \"/api/v1\""));
     }
@@ -232,41 +234,40 @@ fn path_problem(path: &str) -> Option<Refusal> {
         let bare = path.trim_end_matches('/');
         return Some(("ends in a slash".to_owned(), format!("write \"{bare}\": it matches both")));
     }
+    if path.contains("//") {
+        return refuse("holds an empty segment", "write one slash: no path with two of them matches");
+    }
     if path.contains(['?', '#']) {
         return refuse("holds a query or a fragment", "write the path alone; every query of it belongs to the route");
     }
     if path.contains('%') || path.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return refuse("is written in an encoded form", "write the characters themselves: paths are matched decoded");
     }
-    let segments: Vec<&str> = path[1..].split('/').collect();
-    for (index, segment) in segments.iter().enumerate() {
-        let Ok(parameter) = parameter(segment) else {
-            return refuse("has a parameter that cannot be read", "a segment holds at most one, such as {id}");
+    let mut names = Vec::new();
+    for segment in path.split('/') {
+        let Some(name) = parameter(segment) else {
+            if segment.contains(['{', '}']) {
+                return refuse("has a parameter that is not a whole segment", "write it such as \"/products/{id}\"");
+            }
+            continue;
         };
-        let Some(name) = parameter else { continue };
-        let catch_all = name.starts_with('*');
         if !is_parameter_name(name.trim_start_matches('*')) {
             return refuse("has a parameter without a proper name", "write letters, digits and `_`, such as {id}");
         }
-        if catch_all && (index + 1 < segments.len() || *segment != format!("{{{name}}}")) {
-            return refuse("goes on beside or after its remainder", "{*rest} stands last, in a segment of its own");
+        if name.starts_with('*') && !path.ends_with(segment) {
+            return refuse("goes on after its remainder", "{*rest} stands last");
         }
-        let twice = segments[..index].iter().any(|other| self::parameter(other).is_ok_and(|p| p == Some(name)));
-        if twice {
+        if names.contains(&name) {
             return refuse("has two parameters of one name", "name them apart, such as {id} and {variant}");
         }
+        names.push(name);
     }
     None
 }
 
-/// The name between the braces of a segment, with its `*`; an error where braces do not pair.
-fn parameter(segment: &str) -> Result<Option<&str>, ()> {
-    let braces = segment.matches(['{', '}']).count();
-    match (braces, segment.find('{'), segment.find('}')) {
-        (0, ..) => Ok(None),
-        (2, Some(open), Some(close)) if open < close => Ok(Some(&segment[open + 1..close])),
-        _ => Err(()),
-    }
+/// The name between the braces of a segment, with its `*`.
+fn parameter(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
 }
 
 fn is_parameter_name(name: &str) -> bool {
@@ -414,7 +415,7 @@ fn relations(
         if let Some((what, hint)) = path_problem(text) {
             return Err((format!("{text:?} {what}"), hint));
         }
-        for name in text.split('/').filter_map(|segment| parameter(segment).ok().flatten()) {
+        for name in text.split('/').filter_map(parameter) {
             let known = patterns.iter().any(|pattern| pattern.parameters().any(|p| p == name));
             if !known {
                 let hint = "use the parameters of the route's own `paths`, or name a whole route";

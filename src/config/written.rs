@@ -597,7 +597,9 @@ fn one_of<T: Copy>(found: &Spanned<DeValue<'_>>, values: &[T], word: fn(T) -> &'
 }
 
 fn mismatch(found: &Spanned<DeValue<'_>>, wanted: &str, hint: impl Into<String>) -> Problem {
-    let what = format!("expected {wanted}, found a value of type {}", found.get_ref().type_str());
+    let kind = found.get_ref().type_str();
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+    let what = format!("expected {wanted}, found {article} {kind}");
     Problem::new(&place(found), what, hint)
 }
 
