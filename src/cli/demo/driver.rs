@@ -3,7 +3,7 @@
 //! GETs of one page visit go out side by side, as from a browser; each names the entity-tag of what that browser holds.
 
 use super::api::{Api, meta_of};
-use super::day::{Action, CASHIERS, Event, HOURS};
+use super::day::{Action, CASHIERS, Event};
 use super::front::Front;
 use super::ledger::Ledger;
 use super::oracle::Oracle;
@@ -63,7 +63,7 @@ impl Cashiers {
     }
 
     /// Works through `events` on a running clock, `factor` times as fast, without waiting for answers; returns when
-    /// the shop has closed and the last answer has come.
+    /// the last answer has come.
     pub async fn work_through(self: Arc<Self>, events: Vec<Event>, day: Shortened) {
         let mut under_way = JoinSet::new();
         for event in events {
@@ -72,7 +72,6 @@ impl Cashiers {
             let (cashiers, day) = (Arc::clone(&self), day.clone());
             under_way.spawn(async move { cashiers.carry_out(&event, &|| day.time()).await });
         }
-        day.wait_until(HOURS).await;
         under_way.join_all().await;
     }
 
@@ -163,9 +162,11 @@ impl Shortened {
 
 #[cfg(test)]
 mod tests {
-    use super::super::day::schedule;
+    use super::super::day::{HOURS, schedule};
     use super::super::fixture;
     use super::super::front::Server;
+    use super::super::oracle::Moment;
+    use super::super::token;
     use super::*;
     use http::Response;
     use std::collections::HashMap;
@@ -209,9 +210,53 @@ mod tests {
         }
     }
 
+    /// A cache that asks the origin exactly when the oracle does, and otherwise answers from what it has.
+    struct AsTheOracle {
+        origin: Direct,
+        clock: Arc<ManualClock>,
+        oracle: Mutex<Oracle>,
+        stored: Mutex<HashMap<(u32, String), Response<Bytes>>>,
+    }
+
+    #[async_trait::async_trait]
+    impl Front for AsTheOracle {
+        async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
+            let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+            if method != "GET" {
+                let answer = self.origin.send(request).await;
+                self.oracle.lock().expect("no holder of this lock panics").follow(&Moment::Changed { method, path });
+                return answer;
+            }
+            let caller = cashier(&request);
+            let at = Duration::from_millis(self.clock.now().boot_ms);
+            let asks = {
+                let mut oracle = self.oracle.lock().expect("no holder of this lock panics");
+                let before = oracle.origin_gets();
+                oracle.follow(&Moment::Get { at, caller, path: path.clone() });
+                oracle.origin_gets() > before
+            };
+            let key = (caller, path);
+            if asks {
+                let fetched = self.origin.send(request).await?;
+                self.stored.lock().expect("no holder of this lock panics").insert(key.clone(), fetched);
+            }
+            let stored = self.stored.lock().expect("no holder of this lock panics").get(&key).cloned();
+            stored.ok_or_else(|| "nothing is stored".into())
+        }
+    }
+
+    /// The number of the cashier whose token a request carries.
+    fn cashier(request: &Request<Bytes>) -> u32 {
+        let bearer = request.headers()[header::AUTHORIZATION].to_str().expect("a token is ASCII");
+        let claims = token::verify(bearer.trim_start_matches("Bearer "), SECRET).expect("a token of this API");
+        claims.sub.trim_start_matches("cashier-").parse().expect("a number")
+    }
+
+    const SECRET: &[u8] = b"secret";
+
     fn opening() -> (Arc<Api>, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::new(Timestamp { wall_ms: 1_700_000_000_000, boot_ms: 0 }));
-        (Arc::new(Api::new(1, b"secret", 0, clock.clone())), clock)
+        (Arc::new(Api::new(1, SECRET, 0, clock.clone())), clock)
     }
 
     /// The first half hour: every kind of event is in it.
@@ -245,6 +290,22 @@ mod tests {
         let tally = cashiers.tally();
         assert!(tally.stale > 500, "{tally:?}");
         assert_eq!((tally.foreign, tally.failed), (0, 0), "{:?}", cashiers.findings());
+    }
+
+    #[tokio::test]
+    async fn so_few_gets_as_the_oracle_says_do_without_a_stale_answer() {
+        let (api, clock) = opening();
+        let front = AsTheOracle {
+            origin: Direct(Arc::clone(&api)),
+            clock: Arc::clone(&clock),
+            oracle: Mutex::new(Oracle::new(fixture::pos(), Scope::User)),
+            stored: Mutex::default(),
+        };
+        let cashiers = cashiers(front, &api);
+        cashiers.step_through(&half_hour(), &clock).await;
+        let tally = cashiers.tally();
+        assert!(tally.is_clean(), "{:?}", cashiers.findings());
+        assert_eq!(tally.oracle, api.all_gets().count);
     }
 
     #[tokio::test]

@@ -32,7 +32,10 @@ impl Server {
     /// The server at `address`.
     pub fn at(address: SocketAddr) -> Self {
         let authority = address.to_string().parse().expect("an address and a port are an authority");
-        Server { authority, client: Client::builder(TokioExecutor::new()).build_http() }
+        let mut connector = HttpConnector::new();
+        // Small requests must not wait for the acknowledgement of earlier ones.
+        connector.set_nodelay(true);
+        Server { authority, client: Client::builder(TokioExecutor::new()).build(connector) }
     }
 
     async fn exchange(&self, mut request: http::Request<Bytes>) -> Result<http::Response<Bytes>, String> {

@@ -29,6 +29,7 @@ use driver::{Cashiers, Shortened};
 use front::Server;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tally::{Line, Summary};
@@ -42,6 +43,8 @@ pub struct Options {
     pub seed: u64,
     /// How many times as fast the day passes: 140 makes eight hours of three and a half minutes. At least 1.
     pub factor: u32,
+    /// How much of the day is played, since opening; [`day::HOURS`] is all of it.
+    pub until: Duration,
 }
 
 /// Where a proxy that was started can be reached.
@@ -56,47 +59,44 @@ pub struct Running {
 /// How often a line is printed.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs one day, printing lines as it goes, and returns its numbers.
+/// Runs one day, writing lines to `out` as it goes, and returns its numbers.
 ///
 /// `policy` is the unshortened one; its origin and listener are replaced. `start_proxy` is given what the proxy is to
 /// run with and returns once it listens.
 ///
 /// # Errors
-/// The sample API could not be bound, or the proxy could not be started.
+/// The sample API could not be bound, the proxy could not be started, or `out` cannot be written to.
 pub async fn run(
     options: Options,
     policy: Policy,
     clock: Arc<dyn Clock>,
+    out: &mut (dyn io::Write + Send),
     start_proxy: impl AsyncFnOnce(Policy) -> io::Result<Running>,
 ) -> io::Result<Summary> {
-    let Options { listen, seed, factor } = options;
+    let Options { listen, seed, factor, until } = options;
     let api = Arc::new(Api::new(seed, b"the demonstration's own secret", factor, Arc::clone(&clock)));
     let origin = Arc::clone(&api).serve((Ipv4Addr::LOCALHOST, 0).into()).await?;
     let running = start_proxy(in_front_of(origin, listen, day::scaled(&policy, factor))).await?;
-    println!("The sample API answers on http://{origin}, the proxy in front of it on http://{}.", running.public);
-    println!("Open {} to watch.", running.page);
-    println!(
-        "{} cashiers, 8 hours at {factor} times the speed, seed {seed}; every answer is checked.\n",
-        day::CASHIERS
-    );
+    writeln!(out, "The sample API answers on http://{origin}, the proxy before it on http://{}.", running.public)?;
+    writeln!(out, "Open {} to watch.", running.page)?;
+    writeln!(out, "{} cashiers, {factor} times as fast, seed {seed}; every answer is checked.\n", day::CASHIERS)?;
 
     let front = Arc::new(Server::at(running.public));
     let cashiers = Arc::new(Cashiers::new(front, Arc::clone(&api), policy, Scope::User));
+    let events = day::schedule(seed).into_iter().filter(|event| event.at < until).collect();
     let today = Shortened::open(clock, factor);
-    let work = tokio::spawn(Arc::clone(&cashiers).work_through(day::schedule(seed), today.clone()));
+    let mut work = pin!(Arc::clone(&cashiers).work_through(events, today.clone()));
     let mut lines = tokio::time::interval(LINE_EVERY);
     lines.tick().await;
-    tokio::pin!(work);
     loop {
         tokio::select! {
-            ended = &mut work => break ended.map_err(io::Error::other)?,
+            () = &mut work => break,
             _ = lines.tick() => {
-                println!("{}", Line { at: today.time(), tally: cashiers.tally(), origin: api.all_gets() });
+                writeln!(out, "{}", Line { at: today.time(), tally: cashiers.tally(), origin: api.all_gets() })?;
             }
         }
     }
-    let (tally, findings) = (cashiers.tally(), cashiers.findings());
-    Ok(Summary { seed, factor, tally, origin: api.all_gets(), findings })
+    Ok(Summary { seed, factor, tally: cashiers.tally(), origin: api.all_gets(), findings: cashiers.findings() })
 }
 
 /// `policy` with the sample API behind it.
@@ -108,4 +108,29 @@ fn in_front_of(origin: SocketAddr, listen: SocketAddr, mut policy: Policy) -> Po
     policy.origin.path = String::new();
     policy.origin.host = HostField::Client;
     policy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// The first minute, so fast that it is over at once, and no proxy: what `start_proxy` is given leads to the API.
+    #[tokio::test]
+    async fn a_day_runs_from_opening_to_the_table() {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let until = Duration::from_secs(60);
+        let options = Options { listen: loopback, seed: 1, factor: 30_000, until };
+        let mut out = Vec::new();
+        let summary = run(options, fixture::pos(), Arc::new(SystemClock), &mut out, async |policy| {
+            assert_eq!(policy.server.listen, [loopback]);
+            let origin: SocketAddr = policy.origin.authority().parse().map_err(io::Error::other)?;
+            Ok(Running { public: origin, page: "http://127.0.0.1:9090/".into() })
+        });
+        let summary = summary.await.expect("a day");
+        assert_eq!((summary.origin.count, summary.origin.bytes), (summary.tally.gets, summary.tally.bytes));
+        assert!(summary.tally.gets > 100 && summary.tally.is_clean(), "{summary}");
+        let out = String::from_utf8(out).expect("text");
+        assert!(out.contains("Open http://127.0.0.1:9090/ to watch.") && out.contains("seed 1"), "{out}");
+    }
 }

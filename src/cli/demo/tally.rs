@@ -89,21 +89,21 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { seed, factor, tally, origin, findings } = self;
         writeln!(f, "One day at the point of sale, seed {seed}, {factor} times as fast\n")?;
-        writeln!(f, "{:<28}{:>14}{:>14}{:>10}", "", "without", "with", "saved")?;
+        writeln!(f, "{:<30}{:>14}{:>14}{:>10}", "", "without", "with", "saved")?;
         let calls = Saved(origin.count, tally.gets);
-        writeln!(f, "{:<28}{:>14}{:>14}{calls:>10}", "GETs that reach the origin", tally.gets, origin.count)?;
+        writeln!(f, "{:<30}{:>14}{:>14}{calls:>10}", "GETs that reach the origin", tally.gets, origin.count)?;
         let (without, with) = (Bytes(tally.bytes_without).to_string(), Bytes(tally.bytes).to_string());
         let bytes = Saved(tally.bytes, tally.bytes_without);
-        writeln!(f, "{:<28}{without:>14}{with:>14}{bytes:>10}", "bytes of body to clients")?;
+        writeln!(f, "{:<30}{without:>14}{with:>14}{bytes:>10}", "bytes of body to clients")?;
         let (without, with) = (Bytes(tally.bytes_without).to_string(), Bytes(origin.bytes).to_string());
         let bytes = Saved(origin.bytes, tally.bytes_without);
-        writeln!(f, "{:<28}{without:>14}{with:>14}{bytes:>10}\n", "bytes of body from the origin")?;
-        writeln!(f, "{:<28}{:>14}", "answered with 304", tally.not_modified)?;
-        writeln!(f, "{:<28}{:>14}", "changes made", tally.changes)?;
-        writeln!(f, "{:<28}{:>14}   (with / oracle: {:.3})", "oracle, fewest GETs", tally.oracle, self.times_oracle())?;
-        writeln!(f, "{:<28}{:>14}", "stale reads", tally.stale)?;
-        writeln!(f, "{:<28}{:>14}", "another tenant's answers", tally.foreign)?;
-        writeln!(f, "{:<28}{:>14}", "failed answers", tally.failed)?;
+        writeln!(f, "{:<30}{without:>14}{with:>14}{bytes:>10}\n", "bytes of body from the origin")?;
+        writeln!(f, "{:<30}{:>14}", "answered with 304", tally.not_modified)?;
+        writeln!(f, "{:<30}{:>14}", "changes made", tally.changes)?;
+        writeln!(f, "{:<30}{:>14}   (with / oracle: {:.3})", "oracle, fewest GETs", tally.oracle, self.times_oracle())?;
+        writeln!(f, "{:<30}{:>14}", "stale reads", tally.stale)?;
+        writeln!(f, "{:<30}{:>14}", "another tenant's answers", tally.foreign)?;
+        writeln!(f, "{:<30}{:>14}", "failed answers", tally.failed)?;
         findings.iter().try_for_each(|finding| writeln!(f, "  {finding}"))
     }
 }
@@ -143,4 +143,75 @@ impl fmt::Display for Bytes {
 #[expect(clippy::cast_precision_loss, reason = "printed with four digits at most")]
 fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TALLY: Tally = Tally {
+        gets: 1000,
+        not_modified: 700,
+        bytes: 15 << 20,
+        bytes_without: 100 << 20,
+        changes: 12,
+        stale: 0,
+        foreign: 0,
+        failed: 0,
+        oracle: 200,
+    };
+    const ORIGIN: Gets = Gets { count: 210, bytes: 20 << 20 };
+
+    #[track_caller]
+    fn check_line(tally: Tally, origin: Gets, expected: &str) {
+        let at = Duration::from_secs(90 * 60);
+        assert_eq!(Line { at, tally, origin }.to_string(), expected);
+    }
+
+    #[test]
+    fn a_line_says_what_is_saved_so_far() {
+        check_line(
+            TALLY,
+            ORIGIN,
+            "10:30    1000 GETs,    210 reached the origin (79.0 % saved; oracle    200)   \
+             15.0 MiB to clients, 100.0 MiB without (85.0 % saved)  0 stale",
+        );
+        check_line(
+            Tally { failed: 3, ..Tally::default() },
+            Gets::default(),
+            "10:30       0 GETs,      0 reached the origin (– saved; oracle      0)    \
+             0.0 MiB to clients,   0.0 MiB without (– saved)  0 stale, 0 foreign, 3 failed",
+        );
+    }
+
+    #[test]
+    fn the_table_sets_the_day_against_no_proxy_and_the_oracle() {
+        let findings = vec!["/stock: reset".to_owned()];
+        let summary = Summary { seed: 1, factor: 140, tally: TALLY, origin: ORIGIN, findings };
+        let expected = "\
+One day at the point of sale, seed 1, 140 times as fast
+
+                                     without          with     saved
+GETs that reach the origin              1000           210    79.0 %
+bytes of body to clients           100.0 MiB      15.0 MiB    85.0 %
+bytes of body from the origin      100.0 MiB      20.0 MiB    80.0 %
+
+answered with 304                        700
+changes made                              12
+oracle, fewest GETs                      200   (with / oracle: 1.050)
+stale reads                                0
+another tenant's answers                   0
+failed answers                             0
+  /stock: reset
+";
+        assert_eq!(summary.to_string(), expected);
+    }
+
+    #[test]
+    fn one_wrong_answer_is_enough() {
+        assert!(TALLY.is_clean());
+        assert!(!Tally { stale: 1, ..TALLY }.is_clean());
+        assert!(!Tally { foreign: 1, ..TALLY }.is_clean());
+        assert!(!Tally { failed: 1, ..TALLY }.is_clean());
+    }
 }
