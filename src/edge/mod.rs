@@ -12,4 +12,6 @@ pub mod latency;
 pub mod learn;
 pub mod metrics;
 pub mod rescue;
+#[cfg(test)]
+mod sample;
 pub mod shown_policy;
