@@ -50,8 +50,9 @@ build-tools:
 test-tools:
 	@$(call need,node,nodejs)
 	@$(call need,npm,npm)
+	@$(call need,curl,curl ca-certificates)
 
 check-tools: ## name the tools that `make test` needs, with their versions; fails if one is missing
-	@missing=0; for tool in cargo rustc rustfmt cargo-clippy cmake cc node npm; do \
+	@missing=0; for tool in cargo rustc rustfmt cargo-clippy cmake cc node npm curl; do \
 	  if command -v $$tool >/dev/null; then printf '%-13s %s\n' $$tool "$$($$tool --version 2>&1 | head -n 1)"; \
 	  else printf '%-13s missing\n' $$tool; missing=1; fi; done; exit $$missing

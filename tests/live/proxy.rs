@@ -33,13 +33,15 @@ impl Proxy {
             .spawn()
             .expect("the program was built for this test");
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
-        let mut address_after = |words: &str| {
-            let line = lines.by_ref().find_map(|line| line.strip_prefix(words).map(str::to_owned));
-            let line = line.unwrap_or_else(|| panic!("the program ended without saying `{words}`"));
-            line.trim().parse().expect("an address follows")
-        };
-        let (address, admin) = (address_after("listening on "), address_after("admin on "));
+        let (mut listening, mut admin) = (None, None);
+        while listening.is_none() || admin.is_none() {
+            let line = lines.next().expect("the program says `listening on` and `admin on` before it ends");
+            let after = |words| line.strip_prefix(words).map(|address| address.trim().parse().expect("an address"));
+            listening = listening.or_else(|| after("listening on "));
+            admin = admin.or_else(|| after("admin on "));
+        }
         thread::spawn(move || lines.for_each(drop));
+        let [address, admin] = [listening, admin].map(|address| address.expect("the loop ends with both"));
         Proxy { address, admin, child, _folder: folder }
     }
 

@@ -1,7 +1,8 @@
 //! What a legacy API gets from the proxy in front of it: validators, 304s, freshness, and none of it stale.
 
 use crate::proxy::Proxy;
-use crate::scripted::{Origin, json};
+use crate::scripted::{After, Origin, gate, json, write};
+use crate::wire::request;
 
 #[test]
 fn the_first_200_carries_validators_and_the_second_request_is_a_304() {
@@ -85,16 +86,14 @@ fn a_mutation_makes_the_next_read_fresh() {
 
 #[test]
 fn requests_on_one_connection_are_answered_in_their_order() {
-    let origin = Origin::start(|request, peer| {
-        let path = request.line().trim_start_matches("GET ");
-        crate::scripted::write(peer, json(&[], &format!("\"{path}\"")).as_bytes());
-        crate::scripted::After::Keep
+    let origin = Origin::start(|asked, peer| {
+        let path = asked.line().trim_start_matches("GET ");
+        write(peer, json(&[], &format!("\"{path}\"")).as_bytes());
+        After::Keep
     });
     let proxy = Proxy::caching(&origin.url);
     let mut client = proxy.connect();
-    client.send(
-        ["/a/1", "/b/1", "/a/2", "/a/1"].map(|path| crate::wire::request(&format!("GET {path}"), &[], "")).concat(),
-    );
+    client.send(["/a/1", "/b/1", "/a/2", "/a/1"].map(|path| request(&format!("GET {path}"), &[], "")).concat());
     for path in ["/a/1", "/b/1", "/a/2", "/a/1"] {
         assert_eq!(client.response().text(), format!("\"{path}\""));
     }
@@ -102,10 +101,10 @@ fn requests_on_one_connection_are_answered_in_their_order() {
 
 #[test]
 fn credentials_keep_callers_apart() {
-    let origin = Origin::start(|request, peer| {
-        let who = request.head.field("authorization").unwrap_or("nobody");
-        crate::scripted::write(peer, json(&[], &format!("\"{who}\"")).as_bytes());
-        crate::scripted::After::Keep
+    let origin = Origin::start(|asked, peer| {
+        let who = asked.head.field("authorization").unwrap_or("nobody");
+        write(peer, json(&[], &format!("\"{who}\"")).as_bytes());
+        After::Keep
     });
     let route = "[[route]]\nname = \"a\"\npaths = [\"/a\"]\nfresh = \"1h\"\norigin_cache_control = \"ignore\"\n";
     let proxy = Proxy::start(&format!("origin.url = \"{}\"\n{route}", origin.url));
@@ -114,4 +113,23 @@ fn credentials_keep_callers_apart() {
         assert_eq!(answer.text(), format!("\"{who}\""));
     }
     assert_eq!(origin.times_asked(), 2, "the third is a hit, in scope user");
+}
+
+#[test]
+fn concurrent_misses_are_one_request_to_the_origin() {
+    let (open, wait) = gate();
+    let origin = Origin::start(move |_, peer| {
+        wait();
+        write(peer, json(&[], "true").as_bytes());
+        After::Keep
+    });
+    let proxy = Proxy::caching(&origin.url);
+    let mut clients: Vec<_> = (0..100).map(|_| proxy.connect()).collect();
+    clients.iter_mut().for_each(|client| client.ask("GET /a/1", &[], ""));
+    origin.asked();
+    open.send(()).expect("the origin waits");
+    for client in &mut clients {
+        assert_eq!(client.response().text(), "true");
+    }
+    assert_eq!(origin.times_asked(), 0, "one was enough");
 }
