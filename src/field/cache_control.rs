@@ -122,7 +122,7 @@ fn directives(fields: &Fields) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         match directive.iter().position(|b| matches!(b, b'=' | b' ' | b'\t')) {
             Some(at) => {
                 let (name, rest) = directive.split_at(at);
-                (name, Some(rest.strip_prefix(b"=").unwrap_or(rest)))
+                (name, Some(rest.strip_prefix(b"=").unwrap_or_default()))
             }
             None => (directive, None),
         }
@@ -283,6 +283,10 @@ mod tests {
         check_request(&[("cache-control", "max-stale")], max_stale(Some(MaxStale::Any)));
         check_request(&[("cache-control", "max-stale=x")], max_stale(None));
         check_request(&[("cache-control", "max-stale=")], max_stale(None));
+        check_request(&[("cache-control", "max-stale 5")], max_stale(None));
+        check_request(&[("cache-control", "max-stale=5, max-stale")], {
+            max_stale(Some(MaxStale::For(Duration::from_secs(5))))
+        });
     }
 
     #[test]
