@@ -44,6 +44,8 @@ fn literal_beats_id_beats_remainder() {
     check(&routes, "/products/5/images/1", "anything", &[("rest", "5/images/1")]);
     check(&routes, "/files/a/b", "anything", &[("path", "a/b")]);
     check(&routes, "/files", "unrouted", &[]);
+    // A remainder is never empty: one slash is no part of the matching form, the other leads nowhere.
+    check(&routes, "/files//", "unrouted", &[]);
     check(&routes, "/", "unrouted", &[]);
 }
 
