@@ -1,1 +1,3 @@
-
+pub mod admin_client;
+pub mod purge;
+pub mod stats;

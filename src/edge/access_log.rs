@@ -102,3 +102,61 @@ fn write(waiting: &Receiver<String>, to: impl Write) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::sample;
+    use crate::pipeline::exchange::MutationRecord;
+    use crate::semantics::cache_status::{CacheStatus, Forward, Forwarded};
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn a_read_is_logged_without_query_values_or_caller() {
+        assert_eq!(
+            line(&sample::exchange(CacheStatus::Hit { ttl: 12, detail: None }), "categories"),
+            concat!(
+                r#"{"time":"2026-01-02T10:30:00.217Z","route":"categories","method":"GET","path":"/categories","#,
+                r#""query":["token","page"],"status":200,"cache_status":"freshgate; hit; ttl=12","#,
+                r#""origin_requests":1,"origin_bytes":100,"sent_bytes":100,"latency_ms":5.0}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_mutation_is_logged_with_its_outcome() {
+        let status = CacheStatus::Forward(Forwarded::because(Forward::Method));
+        let mutation = Some(MutationRecord { outcome: Outcome::Unknown, invalidated: 2, unrouted: false });
+        let line = line(&Exchange { mutation, ..sample::exchange(status) }, "categories");
+        assert!(line.ends_with(r#""latency_ms":5.0,"mutation":"unknown"}"#), "{line}");
+    }
+
+    /// Keeps what is written.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>, Option<std::sync::mpsc::Sender<()>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("nobody panics here").write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            self.1.as_ref().map_or(Ok(()), |told| told.send(()).map_err(std::io::Error::other))
+        }
+    }
+
+    #[test]
+    fn lines_are_written_in_order_and_flushed() {
+        let (told, flushed) = std::sync::mpsc::channel();
+        let kept = Kept(Arc::default(), Some(told));
+        let log = AccessLog::start(kept.clone()).expect("the system gives a thread");
+        let exchange = sample::exchange(CacheStatus::Own { detail: None });
+        log.record(&exchange, "first");
+        flushed.recv().expect("the thread flushes after the first line");
+        log.record(&exchange, "second");
+        flushed.recv().expect("the thread flushes after the second line");
+        let written = String::from_utf8(kept.0.lock().expect("nobody panics here").clone()).expect("lines are text");
+        let routes: Vec<_> = written.lines().map(|l| l.contains(r#""route":"second""#)).collect();
+        assert_eq!((routes, log.left_out()), (vec![false, true], 0));
+    }
+}

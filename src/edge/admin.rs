@@ -74,7 +74,10 @@ pub enum Selector {
     Key(String),
     Route(RouteId),
     /// Every route of the entity, or, with an id, that item.
-    Entity { id: EntityId, item: Option<String> },
+    Entity {
+        id: EntityId,
+        item: Option<String>,
+    },
     /// All paths that begin so.
     Prefix(String),
     All,
@@ -212,7 +215,10 @@ async fn changes(State(admin): State<Admin>, Query(query): Query<Vec<(String, St
         }
         Some(since) => {
             let since = since.parse().map_err(|_| {
-                Refusal::new(StatusCode::BAD_REQUEST, format!("`since` is a sequence number, such as 0, not {since:?}."))
+                Refusal::new(
+                    StatusCode::BAD_REQUEST,
+                    format!("`since` is a sequence number, such as 0, not {since:?}."),
+                )
             })?;
             match admin.log.since(since) {
                 Since::Replay(changes) => (false, changes),
@@ -410,10 +416,8 @@ fn is_own_host(host: &str, listen: std::net::IpAddr) -> bool {
 }
 
 /// The addresses by which people call their own machine.
-const LOOPBACK: [std::net::IpAddr; 2] = [
-    std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-    std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-];
+const LOOPBACK: [std::net::IpAddr; 2] =
+    [std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
 
 /// No cache keeps it, no browser guesses at it, no other site hears of it.
 async fn harden(mut response: http::Response<Body>) -> http::Response<Body> {
@@ -422,4 +426,276 @@ async fn harden(mut response: http::Response<Body>) -> http::Response<Body> {
     fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changes::{Cause, Change};
+    use crate::edge::sample;
+    use crate::semantics::cache_status::CacheStatus;
+    use std::sync::Mutex;
+    use tower::ServiceExt;
+
+    const NOW: Timestamp = Timestamp { wall_ms: 0, boot_ms: 9000 };
+
+    /// Remembers what was asked.
+    struct Asked {
+        policy: Arc<Policy>,
+        phase: Phase,
+        purges: Mutex<Vec<Purge>>,
+    }
+
+    impl Operations for Asked {
+        fn now(&self) -> Timestamp {
+            NOW
+        }
+        fn policy(&self) -> Arc<Policy> {
+            Arc::clone(&self.policy)
+        }
+        fn purge(&self, request: &Purge) -> PurgeOutcome {
+            self.purges.lock().expect("nobody panics here").push(request.clone());
+            if request.dry_run { PurgeOutcome::Matched { matched: 3 } } else { PurgeOutcome::Purged { sequence: 8 } }
+        }
+        fn explain(&self, method: &str, url: &str, fields: &[(String, String)]) -> Value {
+            json!([method, url, fields])
+        }
+        fn store(&self) -> StoreFigures {
+            StoreFigures { bytes: 1, entries: 2, memory: 3 }
+        }
+        fn phase(&self) -> Phase {
+            self.phase
+        }
+        fn learned(&self) -> Option<learn::Table> {
+            None
+        }
+    }
+
+    fn admin(token: Token, phase: Phase) -> (Admin, Arc<Asked>) {
+        let asked = Arc::new(Asked { policy: Arc::new(sample::policy(token)), phase, purges: Mutex::default() });
+        let metrics = Arc::new(Metrics::new(&sample::routes(), Timestamp { wall_ms: 0, boot_ms: 0 }));
+        let log = Arc::new(Log::new(2));
+        for sequence in 1..=3 {
+            log.append(Change {
+                sequence,
+                at: NOW,
+                cause: Cause::Purge,
+                whole: true,
+                routes: vec![],
+                entities: vec![],
+                paths: vec![],
+                query_keys: vec![],
+            });
+        }
+        (Admin { operations: Arc::clone(&asked) as Arc<dyn Operations>, metrics, log }, asked)
+    }
+
+    fn request(line: &str, fields: &[(&str, &str)], body: &str) -> Request {
+        let (method, target) = line.split_once(' ').expect("a request line has two words");
+        let mut request = http::Request::builder().method(method).uri(target);
+        if !fields.iter().any(|(name, _)| *name == "host") {
+            request = request.header(HOST, "127.0.0.1:9090");
+        }
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(Body::from(body.to_owned())).expect("the request is well formed")
+    }
+
+    async fn ask(admin: Admin, request: Request) -> (u16, HeaderMap, String) {
+        let answer = router(admin).oneshot(request).await.expect("the router always answers");
+        let (head, body) = answer.into_parts();
+        let body = axum::body::to_bytes(body, 1 << 20).await.expect("the body is whole");
+        (head.status.as_u16(), head.headers, String::from_utf8(body.to_vec()).expect("the body is text"))
+    }
+
+    /// An open listener that serves answers `line` so.
+    async fn check(line: &str, status: u16, holds: &str) {
+        let (got, _, body) = ask(admin(Token::Open, Phase::Serving).0, request(line, &[], "")).await;
+        assert_eq!(got, status, "{line}: {body}");
+        assert!(body.contains(holds), "{line}: {holds:?} is not in {body}");
+    }
+
+    #[tokio::test]
+    async fn what_can_be_asked() {
+        check("GET /", 200, "<title>freshgate</title>").await;
+        check("GET /healthz", 200, "ok").await;
+        check("GET /readyz", 200, "ready").await;
+        check("GET /stats", 200, r#""uptime_seconds":9"#).await;
+        check("GET /metrics", 200, "freshgate_store_entries 2").await;
+        check("GET /config", 200, r#""fresh":30"#).await;
+        check("GET /explain?url=/categories%3Fa=1", 200, r#"["GET","/categories?a=1",[]]"#).await;
+        check("GET /explain?method=PUT&url=/a&field=x-a:%201", 200, r#"["PUT","/a",[["x-a","1"]]]"#).await;
+        check("GET /explain", 400, "`url` is missing").await;
+        check("GET /nothing", 404, "POST /purge").await;
+        check("DELETE /stats", 405, "DELETE is not understood at \\\"/stats\\\".").await;
+    }
+
+    #[tokio::test]
+    async fn changes_are_told_in_order_or_as_a_gap() {
+        let numbers = async |line: &str| {
+            let (status, _, body) = ask(admin(Token::Open, Phase::Serving).0, request(line, &[], "")).await;
+            assert_eq!(status, 200, "{body}");
+            let body: Value = serde_json::from_str(&body).expect("the answer is JSON");
+            let numbers =
+                body["changes"].as_array().map(|c| c.iter().map(|c| c["sequence"].as_u64()).collect::<Vec<_>>());
+            (body["latest"].as_u64(), body["gap"].as_bool(), numbers.unwrap_or_default())
+        };
+        assert_eq!(numbers("GET /changes").await, (Some(3), Some(false), vec![Some(2), Some(3)]));
+        assert_eq!(numbers("GET /changes?since=2").await, (Some(3), Some(false), vec![Some(3)]));
+        assert_eq!(numbers("GET /changes?since=0").await, (Some(3), Some(true), vec![]));
+        check("GET /changes?since=x", 400, "`since` is a sequence number").await;
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_the_phase() {
+        for (phase, status) in [(Phase::Starting, 503), (Phase::Serving, 200), (Phase::Draining, 503)] {
+            let (ready, _, _) = ask(admin(Token::Open, phase).0, request("GET /readyz", &[], "")).await;
+            let (healthy, _, _) = ask(admin(Token::Open, phase).0, request("GET /healthz", &[], "")).await;
+            assert_eq!((ready, healthy), (status, 200), "{phase:?}");
+        }
+    }
+
+    /// A purge with this body is asked for so, or refused so.
+    async fn check_purge(body: &str, expected: Result<Purge, (u16, &str)>) {
+        let (admin, asked) = admin(Token::Open, Phase::Serving);
+        let json = [("content-type", "application/json")];
+        let (status, _, answer) = ask(admin, request("POST /purge", &json, body)).await;
+        let purges = asked.purges.lock().expect("nobody panics here");
+        match expected {
+            Ok(purge) => assert_eq!((status, purges.as_slice()), (200, [purge].as_slice()), "{body}: {answer}"),
+            Err((expected, sentence)) => {
+                assert_eq!((status, purges.len()), (expected, 0), "{body}: {answer}");
+                assert!(answer.contains(sentence), "{body}: {sentence:?} is not in {answer}");
+            }
+        }
+    }
+
+    fn hard(selector: Selector) -> Result<Purge, (u16, &'static str)> {
+        Ok(Purge { selector, soft: false, dry_run: false })
+    }
+
+    #[tokio::test]
+    async fn purges() {
+        let item = |item: Option<&str>| Selector::Entity { id: EntityId(0), item: item.map(str::to_owned) };
+        check_purge(r#"{"all": true}"#, hard(Selector::All)).await;
+        check_purge(r#"{"key": "/categories?page=2"}"#, hard(Selector::Key("/categories?page=2".to_owned()))).await;
+        check_purge(r#"{"key": "http://a.example/c"}"#, hard(Selector::Key("/c".to_owned()))).await;
+        check_purge(r#"{"prefix": "/cat"}"#, hard(Selector::Prefix("/cat".to_owned()))).await;
+        check_purge(r#"{"route": "categories"}"#, hard(Selector::Route(RouteId(0)))).await;
+        check_purge(r#"{"entity": "category"}"#, hard(item(None))).await;
+        check_purge(r#"{"entity": "category:5"}"#, hard(item(Some("5")))).await;
+        check_purge(r#"{"route": "category"}"#, hard(item(None))).await;
+        check_purge(r#"{"entity": "categories"}"#, hard(Selector::Route(RouteId(0)))).await;
+        let soft = Purge { selector: Selector::All, soft: true, dry_run: true };
+        check_purge(r#"{"all": true, "soft": true, "dry_run": true}"#, Ok(soft)).await;
+    }
+
+    #[tokio::test]
+    async fn purges_that_are_refused() {
+        check_purge("{}", Err((400, "exactly one of"))).await;
+        check_purge(r#"{"all": true, "key": "/a"}"#, Err((400, "exactly one of"))).await;
+        check_purge(r#"{"all": false}"#, Err((400, "exactly one of"))).await;
+        check_purge(r#"{"key": "categories"}"#, Err((400, "begins with `/`"))).await;
+        check_purge("{\n  \"al\": true}", Err((400, r#""column":6,"#))).await;
+        check_purge("{\n  \"al\": true}", Err((400, r#""line":2"#))).await;
+        check_purge("", Err((400, "EOF"))).await;
+        check_purge(r#"{"route": "categoires"}"#, Err((404, "Did you mean \\\"categories\\\"?"))).await;
+        check_purge(r#"{"entity": "xyz"}"#, Err((404, "GET /config lists"))).await;
+    }
+
+    #[tokio::test]
+    async fn a_purge_answers_with_its_number_or_with_what_matches() {
+        for (body, answer) in
+            [(r#"{"all":true}"#, r#"{"sequence":8}"#), (r#"{"all":true,"dry_run":true}"#, r#"{"matched":3}"#)]
+        {
+            let json = [("content-type", "application/json; charset=utf-8")];
+            let (_, _, got) = ask(admin(Token::Open, Phase::Serving).0, request("POST /purge", &json, body)).await;
+            assert_eq!(got, answer);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_purge_that_another_sites_page_could_send_is_refused() {
+        for fields in
+            [&[][..], &[("content-type", "text/plain")], &[("content-type", "application/x-www-form-urlencoded")]]
+        {
+            let (admin, asked) = admin(Token::Open, Phase::Serving);
+            let (status, answered, _) = ask(admin, request("POST /purge", fields, r#"{"all":true}"#)).await;
+            assert_eq!((status, asked.purges.lock().expect("nobody panics here").len()), (415, 0));
+            assert!(!answered.contains_key("access-control-allow-origin"));
+        }
+    }
+
+    /// With the token `s3cret`, `line` and this Authorization are answered with `status`.
+    async fn check_token(line: &str, authorization: Option<&str>, status: u16) {
+        let fields: Vec<_> = authorization.map(|value| ("authorization", value)).into_iter().collect();
+        let admin = admin(Token::Required("s3cret".to_owned()), Phase::Serving).0;
+        let (got, answered, body) = ask(admin, request(line, &fields, "")).await;
+        assert_eq!(got, status, "{line} with {authorization:?}");
+        assert_eq!(answered.contains_key(WWW_AUTHENTICATE), status == 401);
+        assert!(!body.contains("s3cret"), "{line} tells the token");
+    }
+
+    #[tokio::test]
+    async fn the_token_is_asked_for_everywhere_but_at_the_probes() {
+        for line in
+            ["GET /", "GET /stats", "GET /metrics", "GET /changes", "GET /config", "POST /purge", "GET /nothing"]
+        {
+            check_token(line, None, 401).await;
+        }
+        check_token("GET /healthz", None, 200).await;
+        check_token("GET /readyz", None, 200).await;
+    }
+
+    #[tokio::test]
+    async fn the_token_is_a_bearer_token_or_a_browsers_password() {
+        check_token("GET /config", Some("Bearer s3cret"), 200).await;
+        check_token("GET /stats", Some("bearer  s3cret"), 200).await;
+        check_token("GET /stats", Some(&format!("Basic {}", STANDARD.encode("any:s3cret"))), 200).await;
+        let wrong = [STANDARD.encode("s3cret:wrong"), STANDARD.encode("s3cret"), "?".to_owned()];
+        for authorization in ["Bearer s3cre", "Bearer s3cret2", "Bearer", "s3cret", "Digest s3cret"] {
+            check_token("GET /stats", Some(authorization), 401).await;
+        }
+        for credentials in wrong {
+            check_token("GET /stats", Some(&format!("Basic {credentials}")), 401).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn on_loopback_only_its_own_names_are_answered() {
+        let own = ["localhost", "LOCALHOST:9090", "127.0.0.1", "127.0.0.1:9999", "[::1]:9090"];
+        let foreign =
+            ["evil.example", "evil.example:9090", "localhost.evil.example", "127.0.0.2", "0.0.0.0", "", "a b"];
+        for (host, status) in own.map(|h| (h, 200)).into_iter().chain(foreign.map(|h| (h, 421))) {
+            let (got, _, _) =
+                ask(admin(Token::Open, Phase::Serving).0, request("GET /stats", &[("host", host)], "")).await;
+            assert_eq!(got, status, "Host: {host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_by_caches() {
+        let (_, fields, _) = ask(admin(Token::Open, Phase::Serving).0, request("GET /", &[], "")).await;
+        assert_eq!(fields[CACHE_CONTROL], "no-store");
+        assert_eq!(fields[CONTENT_SECURITY_POLICY], dashboard::CONTENT_SECURITY_POLICY.as_str());
+    }
+
+    #[tokio::test]
+    async fn serves_over_a_socket_until_told_to_end() {
+        let (admin, _) = admin(Token::Open, Phase::Serving);
+        admin.metrics.record(&sample::exchange(CacheStatus::Hit { ttl: 1, detail: None }));
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let served = tokio::spawn(serve(listener, router(admin), async { drop(ended.await) }));
+        let asked = tokio::task::spawn_blocking(move || {
+            ureq::get(format!("http://{address}/stats")).call().and_then(|mut answer| answer.body_mut().read_json())
+        });
+        let answer: Value = asked.await.expect("the client does not panic").expect("/stats answers");
+        let answer: StatsAnswer = serde_json::from_value(answer).expect("as it is documented");
+        assert_eq!(answer.stats.total.counts.hits, 1);
+        drop(end);
+        served.await.expect("serving does not panic").expect("the listener did not fail");
+    }
 }

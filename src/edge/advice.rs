@@ -1,7 +1,7 @@
 //! Why a route's hit rate is low, and the lines of TOML that change it: a number nobody can act on is not shown alone.
 
 use super::metrics::RouteStats;
-use crate::policy::{Freshness, Mode, OriginCacheControl, Pattern, Route, RouteId};
+use crate::policy::{Freshness, Mode, OriginCacheControl, Route};
 use crate::semantics::cache_status::Detail;
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +68,8 @@ fn without_detail(reads: u64, collapsed: u64, route: &Route) -> Advice {
             Advice { why: Detail::Pass.sentence().to_owned(), toml: under(route, "mode = \"cache\"") }
         }
         Freshness::Origin => Advice {
-            why: "The origin is asked every time, because no `fresh` says how long its answers may be reused.".to_owned(),
+            why: "The origin is asked every time, because no `fresh` says how long its answers may be reused."
+                .to_owned(),
             toml: under(route, "fresh = \"30s\""),
         },
         Freshness::For(fresh) => Advice {
@@ -87,7 +88,7 @@ fn without_detail(reads: u64, collapsed: u64, route: &Route) -> Advice {
 /// `lines` with a comment that says in which table they go; for paths that no route names, a route of their own.
 fn under(route: &Route, lines: &str) -> String {
     match route.patterns.first() {
-        Some(Pattern { .. }) => format!("# in the [[route]] named {:?}\n{lines}", route.name),
+        Some(_) => format!("# in the [[route]] named {:?}\n{lines}", route.name),
         None => format!("[[route]]\nname = \"api\"\npaths = [\"/{{*rest}}\"]\n{lines}"),
     }
 }
@@ -100,5 +101,93 @@ fn text(duration: std::time::Duration) -> String {
         _ if ms % 60_000 != 0 => format!("{}s", ms / 1000),
         _ if ms % 3_600_000 != 0 => format!("{}m", ms / 60_000),
         _ => format!("{}h", ms / 3_600_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::metrics::Counts;
+    use crate::edge::sample;
+    use std::time::Duration;
+
+    fn stats(reads: u64, hits: u64, details: &[(Detail, u64)]) -> RouteStats {
+        RouteStats {
+            counts: Counts { reads, hits, ..Counts::default() },
+            details: details.iter().map(|(detail, n)| (detail.as_str().to_owned(), *n)).collect(),
+            ..RouteStats::default()
+        }
+    }
+
+    /// On a route as `change` makes it, the advice is `expected`.
+    #[track_caller]
+    fn check(stats: &RouteStats, change: impl FnOnce(&mut Route), expected: Option<(&str, &str)>) {
+        let mut route = sample::categories();
+        change(&mut route);
+        let expected = expected.map(|(why, toml)| Advice { why: why.to_owned(), toml: toml.to_owned() });
+        assert_eq!(advice(stats, &route), expected);
+    }
+
+    fn plain(route: &mut Route) {
+        route.freshness = Freshness::Origin;
+    }
+
+    #[test]
+    fn a_route_that_does_well_or_was_not_read_needs_none() {
+        check(&stats(0, 0, &[]), |_| {}, None);
+        check(&stats(10, 5, &[(Detail::NoStore, 5)]), |_| {}, None);
+    }
+
+    #[test]
+    fn the_origins_word_against_the_routes() {
+        let seen = stats(10, 0, &[(Detail::NoStore, 9), (Detail::Unchanged, 10)]);
+        let why = "9 of 10 misses: The origin said `no-store`.";
+        let ignore = "# in the [[route]] named \"categories\"\norigin_cache_control = \"ignore\"";
+        check(&seen, |_| {}, Some((why, ignore)));
+        let both = "# in the [[route]] named \"categories\"\nfresh = \"30s\"\norigin_cache_control = \"ignore\"";
+        check(&seen, plain, Some((why, both)));
+        check(&seen, |route| route.origin_cache_control = OriginCacheControl::Ignore, Some((why, "")));
+    }
+
+    #[test]
+    fn where_no_route_names_the_path_the_advice_is_a_whole_route() {
+        let why = "3 of 3 misses: The response says nothing of its freshness and the route has no `fresh`.";
+        let toml = "[[route]]\nname = \"api\"\npaths = [\"/{*rest}\"]\nfresh = \"30s\"";
+        check(&stats(3, 0, &[(Detail::NoLifetime, 3)]), |route| *route = sample::implicit(), Some((why, toml)));
+    }
+
+    #[test]
+    fn without_one_main_detail_the_lifetime_is_what_can_be_changed() {
+        let why = "The origin is asked every time, because no `fresh` says how long its answers may be reused.";
+        check(&stats(3, 0, &[]), plain, Some((why, "# in the [[route]] named \"categories\"\nfresh = \"30s\"")));
+        let why = "Few URLs were asked for again, by a caller who may share the answer, within the 30s of `fresh`.";
+        let toml = "# in the [[route]] named \"categories\"\nfresh = \"2m\"";
+        check(&stats(9, 1, &[(Detail::Invalidated, 1), (Detail::NoStore, 1)]), |_| {}, Some((why, toml)));
+    }
+
+    #[test]
+    fn a_route_set_to_pass() {
+        let why = "The route is set to `mode = \"pass\"`, or the request is of a kind that is only passed on.";
+        let toml = "# in the [[route]] named \"categories\"\nmode = \"cache\"";
+        check(&stats(3, 0, &[]), |route| route.mode = Mode::Pass, Some((why, toml)));
+    }
+
+    #[test]
+    fn every_line_of_advice_is_toml() {
+        for detail in Detail::ALL {
+            for change in [|_: &mut Route| {}, plain, |route: &mut Route| *route = sample::implicit()] {
+                let mut route = sample::categories();
+                change(&mut route);
+                let toml = advice(&stats(4, 0, &[(*detail, 4)]), &route).map(|a| a.toml).unwrap_or_default();
+                assert!(toml.parse::<toml::Table>().is_ok(), "{detail:?}: {toml}");
+            }
+        }
+    }
+
+    #[test]
+    fn durations_as_the_configuration_writes_them() {
+        for (ms, written) in [(1500, "1500ms"), (90_000, "90s"), (120_000, "2m"), (7_200_000, "2h")] {
+            assert_eq!(text(Duration::from_millis(ms)), written);
+        }
     }
 }

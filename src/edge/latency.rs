@@ -43,10 +43,7 @@ impl Latency {
 
     /// All counts.
     pub fn read(&self) -> Measured {
-        Measured {
-            buckets: self.buckets.iter().map(|b| b.load(Relaxed)).collect(),
-            sum_us: self.sum_us.load(Relaxed),
-        }
+        Measured { buckets: self.buckets.iter().map(|b| b.load(Relaxed)).collect(), sum_us: self.sum_us.load(Relaxed) }
     }
 }
 

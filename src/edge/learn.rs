@@ -14,11 +14,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// The candidates of `fresh`, shortest first, and how they are written.
-const CANDIDATES: [(Duration, &str); 3] = [
-    (Duration::from_secs(30), "30s"),
-    (Duration::from_secs(5 * 60), "5m"),
-    (Duration::from_secs(30 * 60), "30m"),
-];
+const CANDIDATES: [(Duration, &str); 3] =
+    [(Duration::from_secs(30), "30s"), (Duration::from_secs(5 * 60), "5m"), (Duration::from_secs(30 * 60), "30m")];
 
 /// How many learned paths are told apart; what comes after counts as [`OTHER`].
 const MAX_PATHS: usize = 200;
@@ -75,6 +72,8 @@ pub struct Table {
     pub seen: u64,
     /// Mutations that were not refused: each would have emptied the store.
     pub mutations: u64,
+    /// What to make of it, in a sentence.
+    pub conclusion: String,
     /// The most requested first.
     pub paths: Vec<Row>,
 }
@@ -171,38 +170,66 @@ impl Learned {
         };
         let mut paths: Vec<Row> = self.paths.iter().map(row).collect();
         paths.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.path.cmp(&b.path)));
-        Table { seen: self.seen, mutations: self.mutations, paths }
+        Table { seen: self.seen, mutations: self.mutations, conclusion: conclusion(self.seen, &paths), paths }
+    }
+}
+
+/// The longest `fresh` that would have given hits and no stale read, or why there is none.
+fn conclusion(seen: u64, paths: &[Row]) -> String {
+    let reads: u64 = paths.iter().map(|row| row.requests).sum();
+    if reads == 0 {
+        return match seen {
+            0 => "No request yet: send your client's requests here.".to_owned(),
+            n => format!("{n} requests, none of them a GET answered with complete JSON: nothing to learn from yet."),
+        };
+    }
+    let given = CANDIDATES.map(|(_, fresh)| {
+        let given = paths.iter().filter_map(|row| row.fresh.get(fresh));
+        let (hits, stale) = given.fold((0, 0), |(hits, stale), given| (hits + given.hits, stale + given.stale));
+        (fresh, hits, stale)
+    });
+    let [(shortest, hits, stale), .., (_, most, _)] = given;
+    match given.iter().rev().find(|(_, hits, stale)| *hits > 0 && *stale == 0) {
+        Some((fresh, hits, _)) => {
+            format!("With --fresh {fresh}, {hits} of {reads} reads would have come from the store, none of them stale.")
+        }
+        None if most == 0 => "No caller has asked for the same URL again yet, with no mutation between.".to_owned(),
+        None => format!(
+            "Even --fresh {shortest} would have given {stale} stale reads among {hits} hits: \
+             configure a [[route]] with `fresh` for the paths that show none."
+        ),
     }
 }
 
 impl Table {
-    /// The `rows` most requested paths, for a terminal; says what to do where nothing was learned yet.
+    /// The `rows` most requested paths and the conclusion, for a terminal.
     pub fn text(&self, rows: usize) -> String {
         if self.paths.is_empty() {
-            return match self.seen {
-                0 => "No request yet: send your client's requests here.\n".to_owned(),
-                n => format!("{n} requests, none of them a GET answered with complete JSON: nothing to learn from yet.\n"),
-            };
+            return format!("{}\n", self.conclusion);
         }
-        let width = self.paths.iter().take(rows).map(|r| r.path.chars().count()).fold(12, usize::max);
+        let shown = &self.paths[..rows.min(self.paths.len())];
+        let width = shown.iter().map(|r| r.path.chars().count()).fold("learned path".len(), usize::max);
         let mut text = format!(
-            "{:width$}  {:>8}  {:>8}  {:>6}  {:>9}  {:>17}  {:>17}  {:>17}\n",
-            "learned path", "requests", "contents", "304", "saved", "fresh = 30s", "5m", "30m"
+            "{:width$}  {:>8}  {:>8}  {:>6}  {:>8}  {:>18}  {:>18}  {:>18}\n",
+            "learned path", "requests", "contents", "304", "saved", "fresh = 30s", "fresh = 5m", "fresh = 30m"
         );
-        for row in self.paths.iter().take(rows) {
-            let given = |fresh: &str| {
-                let given = row.fresh.get(fresh).copied().unwrap_or_default();
-                format!("{} hits {} stale", given.hits, given.stale)
-            };
-            let saved = bytes(row.bytes_saved);
-            let (short, middle, long) = (given("30s"), given("5m"), given("30m"));
+        for Row { path, requests, contents, not_modified, bytes_saved, fresh } in shown {
+            let given = CANDIDATES.map(|(_, candidate)| {
+                let Given { hits, stale } = fresh.get(candidate).copied().unwrap_or_default();
+                format!("{hits} hits, {stale} stale")
+            });
+            let (saved, [short, middle, long]) = (bytes(*bytes_saved), given);
             writeln!(
                 text,
-                "{:width$}  {:>8}  {:>8}  {:>6}  {saved:>9}  {short:>17}  {middle:>17}  {long:>17}",
-                row.path, row.requests, row.contents, row.not_modified
+                "{path:width$}  {requests:>8}  {contents:>8}  {not_modified:>6}  {saved:>8}  {short:>18}  {middle:>18}  {long:>18}"
             )
             .expect("a string takes everything");
         }
+        match self.paths.len() - shown.len() {
+            0 => {}
+            more => writeln!(text, "and {more} more").expect("a string takes everything"),
+        }
+        writeln!(text, "{}", self.conclusion).expect("a string takes everything");
         text
     }
 }
@@ -375,7 +402,7 @@ mod tests {
         learned.observe(&Exchange { json: false, ..read(0, ALICE, 1) });
         learned.observe(&Exchange { content: None, ..read(0, ALICE, 1) });
         learned.observe(&Exchange { background: true, ..read(0, ALICE, 1) });
-        assert_eq!(learned.table(), Table { seen: 2, mutations: 0, paths: vec![] });
+        assert_eq!((learned.table().seen, learned.table().paths), (2, vec![]));
     }
 
     #[test]
@@ -406,15 +433,41 @@ mod tests {
     #[test]
     fn the_table_in_a_terminal() {
         let mut learned = Learned::new();
-        insta::assert_snapshot!(learned.table().text(9), @"");
-        learned.observe(&mutation(0, Outcome::Refused));
-        insta::assert_snapshot!(learned.table().text(9), @"");
+        assert_eq!(learned.table().text(9), "No request yet: send your client's requests here.\n");
         for exchange in [read(1, ALICE, 1), read(2, ALICE, 1), read(40, ALICE, 2)] {
             learned.observe(&exchange);
             learned.observe(&Exchange { target: "/products/7".to_owned(), status: 304, sent_bytes: 0, ..exchange });
         }
         learned.observe(&Exchange { target: "/products/8".to_owned(), ..read(50, ALICE, 3) });
-        insta::assert_snapshot!(learned.table().text(9), @"");
+        insta::assert_snapshot!(learned.table().text(1), @r#"
+        learned path    requests  contents     304     saved         fresh = 30s          fresh = 5m         fresh = 30m
+        /products/{id}         4         3       3     300 B     1 hits, 0 stale     2 hits, 1 stale     2 hits, 1 stale
+        and 1 more
+        With --fresh 30s, 2 of 7 reads would have come from the store, none of them stale.
+        "#);
+    }
+
+    #[track_caller]
+    fn check_conclusion(exchanges: &[Exchange], expected: &str) {
+        let mut learned = Learned::new();
+        exchanges.iter().for_each(|e| learned.observe(e));
+        assert_eq!(learned.table().conclusion, expected);
+    }
+
+    #[test]
+    fn conclusions() {
+        check_conclusion(&[], "No request yet: send your client's requests here.");
+        let other = "1 requests, none of them a GET answered with complete JSON: nothing to learn from yet.";
+        check_conclusion(&[mutation(0, Outcome::Done)], other);
+        let once = "No caller has asked for the same URL again yet, with no mutation between.";
+        check_conclusion(&[read(0, ALICE, 1)], once);
+        let best = "With --fresh 30m, 1 of 2 reads would have come from the store, none of them stale.";
+        check_conclusion(&[read(0, ALICE, 1), read(600, ALICE, 1)], best);
+        let middle = "With --fresh 5m, 1 of 3 reads would have come from the store, none of them stale.";
+        check_conclusion(&[read(0, ALICE, 1), read(31, ALICE, 1), read(400, ALICE, 2)], middle);
+        let none = "Even --fresh 30s would have given 1 stale reads among 1 hits: \
+                    configure a [[route]] with `fresh` for the paths that show none.";
+        check_conclusion(&[read(0, ALICE, 1), read(1, ALICE, 2)], none);
     }
 
     #[test]

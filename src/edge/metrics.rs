@@ -6,7 +6,7 @@ use super::advice::{self, Advice};
 use super::latency::{Latency, Measured};
 use crate::clock::Timestamp;
 use crate::pipeline::exchange::{Exchange, MutationRecord, Outcome};
-use crate::policy::{Route, Routes};
+use crate::policy::Routes;
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward};
 use prometheus::proto::{self, MetricFamily, MetricType};
 use serde::{Deserialize, Serialize};
@@ -401,7 +401,8 @@ fn histogram(route: &str, measured: &Measured) -> proto::Metric {
         bucket.set_cumulative_count(below);
         bucket
     };
-    let (mut metric, mut histogram) = (proto::Metric::from_label(labels(&[("route", route)])), proto::Histogram::default());
+    let (mut metric, mut histogram) =
+        (proto::Metric::from_label(labels(&[("route", route)])), proto::Histogram::default());
     histogram.set_bucket(measured.cumulative().map(bucket).collect());
     histogram.set_sample_count(measured.count());
     histogram.set_sample_sum(measured.sum_seconds());
@@ -416,4 +417,157 @@ fn family(name: String, sentence: &str, kind: MetricType, metrics: Vec<proto::Me
     family.set_field_type(kind);
     family.set_metric(metrics);
     family
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::sample;
+    use crate::semantics::cache_status::Forwarded;
+    use std::time::Duration;
+
+    const START: Timestamp = Timestamp { wall_ms: 0, boot_ms: 0 };
+    const STORE: StoreFigures = StoreFigures { bytes: 10, entries: 2, memory: 100 };
+    const HIT: CacheStatus = CacheStatus::Hit { ttl: 5, detail: None };
+
+    fn forward(reason: Forward, detail: Option<Detail>) -> CacheStatus {
+        CacheStatus::Forward(Forwarded { detail, ..Forwarded::because(reason) })
+    }
+
+    fn mutation(outcome: Outcome, invalidated: usize, unrouted: bool) -> Exchange {
+        let mutation = Some(MutationRecord { outcome, invalidated, unrouted });
+        Exchange {
+            method: "PUT".to_owned(),
+            mutation,
+            content_length: 0,
+            ..sample::exchange(forward(Forward::Method, None))
+        }
+    }
+
+    fn metrics_of(exchanges: &[Exchange]) -> Metrics {
+        let metrics = Metrics::new(&sample::routes(), START);
+        exchanges.iter().for_each(|e| metrics.record(e));
+        metrics
+    }
+
+    fn stats_of(exchanges: &[Exchange]) -> Stats {
+        metrics_of(exchanges).stats(&sample::routes(), STORE, START + Duration::from_secs(7))
+    }
+
+    /// One exchange moves exactly these counters, besides the three that every request from a client moves.
+    #[track_caller]
+    fn check(exchange: &Exchange, expected: &[(&str, u64)]) {
+        let stats = stats_of(std::slice::from_ref(exchange));
+        let counts = &stats.routes[0].counts;
+        let moved = COUNTERS.iter().map(|(name, _, read)| (*name, read(counts)));
+        let moved: Vec<_> = moved.filter(|(name, n)| *n > 0 && !["requests", "bytes_served"].contains(name)).collect();
+        assert_eq!(moved, expected);
+        assert_eq!(stats.total.counts, *counts, "the total is the sum of the routes");
+    }
+
+    #[test]
+    fn a_miss() {
+        let miss = sample::exchange(forward(Forward::UriMiss, None));
+        check(&miss, &[("reads", 1), ("origin_requests", 1), ("origin_bytes", 100)]);
+    }
+
+    #[test]
+    fn a_hit_spares_the_origin_and_a_304_the_client() {
+        let hit = Exchange { origin_requests: 0, origin_bytes: 0, ..sample::exchange(HIT) };
+        check(&hit, &[("reads", 1), ("hits", 1), ("origin_bytes_saved", 100)]);
+        let not_modified = Exchange { status: 304, sent_bytes: 0, ..hit.clone() };
+        let both = [("reads", 1), ("hits", 1), ("not_modified", 1), ("bytes_saved", 100), ("origin_bytes_saved", 100)];
+        check(&not_modified, &both);
+        let head = Exchange { method: "HEAD".to_owned(), sent_bytes: 0, ..hit.clone() };
+        check(&head, &[("reads", 1), ("hits", 1)]);
+        let stale = Exchange { cache_status: CacheStatus::Hit { ttl: -1, detail: None }, ..hit };
+        check(&stale, &[("reads", 1), ("hits", 1), ("stale", 1), ("origin_bytes_saved", 100)]);
+    }
+
+    #[test]
+    fn a_304_after_a_fetch_spares_the_client_alone() {
+        let fetched = sample::exchange(forward(Forward::UriMiss, None));
+        let not_modified = Exchange { status: 304, sent_bytes: 0, ..fetched };
+        let expected =
+            [("reads", 1), ("not_modified", 1), ("origin_requests", 1), ("origin_bytes", 100), ("bytes_saved", 100)];
+        check(&not_modified, &expected);
+    }
+
+    #[test]
+    fn a_collapsed_follower() {
+        let status = CacheStatus::Forward(Forwarded { collapsed: true, ..Forwarded::because(Forward::UriMiss) });
+        let follower = Exchange { origin_requests: 0, origin_bytes: 0, ..sample::exchange(status) };
+        check(&follower, &[("reads", 1), ("collapsed", 1), ("origin_bytes_saved", 100)]);
+    }
+
+    #[test]
+    fn a_background_refresh_is_no_request() {
+        let status = forward(Forward::Stale, Some(Detail::Unchanged));
+        let refresh = Exchange { background: true, ..sample::exchange(status) };
+        let stats = stats_of(std::slice::from_ref(&refresh));
+        assert_eq!((stats.total.counts.requests, stats.total.latency_ms.p50), (0, None));
+        check(&refresh, &[("unchanged", 1), ("background", 1), ("origin_requests", 1), ("origin_bytes", 100)]);
+    }
+
+    #[test]
+    fn mutations() {
+        let origin = [("origin_requests", 1), ("origin_bytes", 100)];
+        check(&mutation(Outcome::Done, 2, false), &origin);
+        check(&mutation(Outcome::Refused, 0, false), &origin);
+        check(&mutation(Outcome::Unknown, 0, false), &[origin[0], origin[1], ("fruitless", 1)]);
+        check(&mutation(Outcome::Done, 1, true), &[origin[0], origin[1], ("unrouted", 1)]);
+    }
+
+    #[test]
+    fn reasons_details_outcomes_and_classes_are_shown_by_name() {
+        let stats = stats_of(&[
+            sample::exchange(forward(Forward::UriMiss, Some(Detail::NoStore))),
+            Exchange { status: 503, ..sample::exchange(CacheStatus::Own { detail: Some(Detail::Saturated) }) },
+            mutation(Outcome::Accepted, 1, false),
+            Exchange { route: crate::policy::RouteId(1), ..sample::exchange(forward(Forward::UriMiss, None)) },
+        ]);
+        let map = |pairs: &[(&str, u64)]| pairs.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect::<BTreeMap<_, _>>();
+        let total = &stats.total;
+        assert_eq!(total.misses, map(&[("method", 1), ("uri-miss", 2)]));
+        assert_eq!(total.details, map(&[("no-store", 1), ("saturated", 1)]));
+        assert_eq!(total.mutations, map(&[("accepted", 1)]));
+        assert_eq!(total.statuses, map(&[("2xx", 3), ("5xx", 1)]));
+        assert_eq!(stats.sentences["no-store"], "The origin said `no-store`.");
+        assert_eq!((stats.uptime_seconds, stats.routes[1].counts.requests), (7, 1));
+        assert_eq!(total.latency_ms.p50.map(f64::round), Some(5.0));
+    }
+
+    #[test]
+    fn every_reason_and_detail_stands_at_its_own_slot() {
+        assert!(Forward::ALL.iter().enumerate().all(|(slot, reason)| *reason as usize == slot));
+        assert!(Detail::ALL.iter().enumerate().all(|(slot, detail)| *detail as usize == slot));
+    }
+
+    #[test]
+    fn stats_come_back_as_they_were_written() {
+        let stats = stats_of(&[sample::exchange(HIT)]);
+        let text = serde_json::to_string(&stats).expect("stats are always JSON");
+        assert_eq!(serde_json::from_str::<Stats>(&text).expect("and can be read"), stats);
+    }
+
+    #[test]
+    fn prometheus_text() {
+        let text = metrics_of(&[sample::exchange(HIT), mutation(Outcome::Done, 1, false)]).prometheus(STORE, START);
+        for line in [
+            "# HELP freshgate_hits_total Reads answered from the store, fresh or stale, with a body or with 304.",
+            "# TYPE freshgate_hits_total counter",
+            "freshgate_hits_total{route=\"categories\"} 1",
+            "freshgate_hits_total{route=\"(other)\"} 0",
+            "freshgate_misses_total{route=\"categories\",reason=\"method\"} 1",
+            "freshgate_mutations_total{route=\"categories\",outcome=\"done\"} 1",
+            "freshgate_responses_total{route=\"categories\",class=\"2xx\"} 2",
+            "freshgate_latency_seconds_bucket{route=\"categories\",le=\"0.004096\"} 0",
+            "freshgate_latency_seconds_bucket{route=\"categories\",le=\"0.008192\"} 2",
+            "freshgate_latency_seconds_bucket{route=\"categories\",le=\"+Inf\"} 2",
+            "freshgate_latency_seconds_count{route=\"categories\"} 2",
+            "freshgate_store_entries 2",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line:?} is not in\n{text}");
+        }
+    }
 }

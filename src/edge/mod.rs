@@ -5,4 +5,6 @@ pub mod dashboard;
 pub mod latency;
 pub mod learn;
 pub mod metrics;
+#[cfg(test)]
+mod sample;
 pub mod shown_policy;

@@ -28,6 +28,7 @@ pub fn json(policy: &Policy) -> Value {
         },
         "origin": {
             "url": format!("{}://{}{}", if origin.tls { "https" } else { "http" }, origin.authority(), origin.path),
+            "ca": origin.ca,
             "host": match origin.host { HostField::Client => "client", HostField::Origin => "origin" },
             "connect_timeout": seconds(origin.connect_timeout),
             "response_timeout": seconds(origin.response_timeout),
