@@ -3,7 +3,7 @@
 use super::admin_client::{Failure, Target};
 use crate::edge::admin::StatsAnswer;
 use crate::edge::learn::bytes;
-use crate::edge::metrics::{Counts, RouteStats};
+use crate::edge::metrics::{Counts, RouteStats, Unmatched};
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,7 +51,8 @@ fn read(target: &Target, answer: serde_json::Value) -> Result<StatsAnswer, Failu
     })
 }
 
-/// The table: a row per route that was asked for, the total, advice below, and in the first run what was learned.
+/// The table: a row per route that was asked for, the total, then advice, mutations without a route, and in the
+/// first run what was learned.
 pub fn render(answer: &StatsAnswer) -> String {
     let stats = &answer.stats;
     let asked: Vec<&RouteStats> = stats.routes.iter().filter(|r| r.counts.requests > 0).collect();
@@ -71,6 +72,12 @@ pub fn render(answer: &StatsAnswer) -> String {
             write!(text, "\n{}: {}\n", route.route, advice.why).expect("a string takes everything");
             advice.toml.lines().for_each(|line| writeln!(text, "    {line}").expect("a string takes everything"));
         }
+    }
+    if !stats.unmatched.is_empty() {
+        text.push_str("\nmutations that no route names, or that invalidated nothing:\n");
+    }
+    for Unmatched { method, path, times } in &stats.unmatched {
+        writeln!(text, "    {method} {path}, {times} times").expect("a string takes everything");
     }
     if let Some(learned) = &answer.learned {
         write!(text, "\n{}", learned.text(LEARNED)).expect("a string takes everything");
@@ -137,7 +144,9 @@ mod tests {
     fn answer(routes: Vec<RouteStats>, learned: Option<Table>) -> StatsAnswer {
         let total = route(TOTAL, Counts { requests: 1010, reads: 1000, hits: 950, ..Counts::default() }, None);
         let store = StoreFigures { bytes: 5 << 20, entries: 120, memory: 256 << 20 };
-        let stats = Stats { uptime_seconds: 3725, store, total, routes, sentences: Default::default() };
+        let unmatched = vec![Unmatched { method: "POST".to_owned(), path: "/carts/{id}".to_owned(), times: 3 }];
+        let unmatched = if routes.is_empty() { vec![] } else { unmatched };
+        let stats = Stats { uptime_seconds: 3725, store, total, routes, unmatched, sentences: Default::default() };
         StatsAnswer { stats, learned }
     }
 
@@ -172,6 +181,9 @@ mod tests {
         sales: 10 of 10 misses: The origin said `no-store`.
             # in the [[route]] named "sales"
             fresh = "30s"
+
+        mutations that no route names, or that invalidated nothing:
+            POST /carts/{id}, 3 times
         "#);
     }
 

@@ -4,6 +4,7 @@ use super::metrics::RouteStats;
 use crate::policy::{Freshness, Mode, OriginCacheControl, Route};
 use crate::semantics::cache_status::Detail;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What stands beside a low hit rate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +14,9 @@ pub struct Advice {
     /// Lines for the configuration, a comment first that says where they go; empty where none would help.
     pub toml: String,
 }
+
+/// What `fresh` is advised to be where there is none, or next to none.
+const SHORT: Duration = Duration::from_secs(30);
 
 /// Advice on a route that has had reads, of which fewer than half were answered from the store.
 pub fn advice(stats: &RouteStats, route: &Route) -> Option<Advice> {
@@ -80,7 +84,7 @@ fn without_detail(reads: u64, collapsed: u64, route: &Route) -> Advice {
                     text(fresh)
                 ),
             },
-            toml: under(route, &format!("fresh = \"{}\"", text(fresh * 4))),
+            toml: under(route, &format!("fresh = \"{}\"", text((fresh.saturating_mul(4)).max(SHORT)))),
         },
     }
 }
@@ -94,13 +98,12 @@ fn under(route: &Route, lines: &str) -> String {
 }
 
 /// A duration as the configuration writes it, in its largest whole unit.
-fn text(duration: std::time::Duration) -> String {
+fn text(duration: Duration) -> String {
+    const UNITS: [(u128, &str); 3] = [(3_600_000, "h"), (60_000, "m"), (1000, "s")];
     let ms = duration.as_millis();
-    match ms {
-        _ if ms % 1000 != 0 => format!("{ms}ms"),
-        _ if ms % 60_000 != 0 => format!("{}s", ms / 1000),
-        _ if ms % 3_600_000 != 0 => format!("{}m", ms / 60_000),
-        _ => format!("{}h", ms / 3_600_000),
+    match UNITS.iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", ms / unit),
+        None => format!("{ms}ms"),
     }
 }
 
@@ -109,7 +112,6 @@ mod tests {
     use super::*;
     use crate::edge::metrics::Counts;
     use crate::edge::sample;
-    use std::time::Duration;
 
     fn stats(reads: u64, hits: u64, details: &[(Detail, u64)]) -> RouteStats {
         RouteStats {

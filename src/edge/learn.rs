@@ -258,7 +258,7 @@ fn path_of(known: &BTreeMap<String, Path>, target: &str) -> String {
 }
 
 /// The path of a target with `{id}` for every segment that looks like one.
-fn learned_path(target: &str) -> String {
+pub fn learned_path(target: &str) -> String {
     let path = target.split('?').next().unwrap_or(target);
     let segments: Vec<&str> = path.split('/').map(|s| if looks_like_id(s) { "{id}" } else { s }).collect();
     segments.join("/")

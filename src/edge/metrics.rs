@@ -4,6 +4,7 @@
 
 use super::advice::{self, Advice};
 use super::latency::{Latency, Measured};
+use super::learn::learned_path;
 use crate::clock::Timestamp;
 use crate::pipeline::exchange::{Exchange, MutationRecord, Outcome};
 use crate::policy::Routes;
@@ -11,6 +12,7 @@ use crate::semantics::cache_status::{CacheStatus, Detail, Forward};
 use prometheus::proto::{self, MetricFamily, MetricType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 macro_rules! counters {
@@ -126,24 +128,37 @@ struct RouteMetrics {
     latency: Latency,
 }
 
-/// Every counter of every route. Recording takes no lock.
+/// Every counter of every route.
 #[derive(Debug)]
 pub struct Metrics {
     started: Timestamp,
     routes: Vec<(String, RouteMetrics)>,
+    /// Mutations that match no route or invalidated nothing, by method and learned path: at most [`MAX_UNMATCHED`].
+    unmatched: Mutex<BTreeMap<(String, String), u64>>,
 }
+
+/// How many of the mutations that match no route, or invalidated nothing, are told apart.
+const MAX_UNMATCHED: usize = 50;
 
 impl Metrics {
     /// All zero, with a slot for each of `routes`.
     pub fn new(routes: &Routes, started: Timestamp) -> Self {
-        Metrics { started, routes: routes.iter().map(|r| (r.name.clone(), RouteMetrics::default())).collect() }
+        let routes = routes.iter().map(|r| (r.name.clone(), RouteMetrics::default())).collect();
+        Metrics { started, routes, unmatched: Mutex::default() }
     }
 
-    /// Counts one exchange.
+    /// Counts one exchange. Takes no lock, except for a mutation that matches no route or invalidated nothing.
     pub fn record(&self, exchange: &Exchange) {
         // A route that is not among those of the start has no slot and goes uncounted rather than miscounted.
         if let Some((_, route)) = self.routes.get(usize::from(exchange.route.0)) {
             route.record(exchange);
+        }
+        if exchange.mutation.as_ref().is_some_and(|m| m.unrouted || is_fruitless(m)) {
+            let mutation = (exchange.method.clone(), learned_path(&exchange.target));
+            let mut unmatched = self.unmatched.lock().expect("no holder of this lock panics");
+            if unmatched.len() < MAX_UNMATCHED || unmatched.contains_key(&mutation) {
+                *unmatched.entry(mutation).or_default() += 1;
+            }
         }
     }
 
@@ -167,7 +182,18 @@ impl Metrics {
             sentences: sentences.map(|d| (d.as_str().to_owned(), d.sentence().to_owned())).collect(),
             total,
             routes: shown,
+            unmatched: self.unmatched(),
         }
+    }
+
+    fn unmatched(&self) -> Vec<Unmatched> {
+        let unmatched = self.unmatched.lock().expect("no holder of this lock panics");
+        let mutation = |((method, path), times): (&(String, String), &u64)| Unmatched {
+            method: method.clone(),
+            path: path.clone(),
+            times: *times,
+        };
+        unmatched.iter().map(mutation).collect()
     }
 
     /// The same in Prometheus' text format. Labels are route names out of the configuration and closed lists.
@@ -265,8 +291,7 @@ impl RouteMetrics {
             self.mutations.count(slot);
         }
         self.counters.unrouted.fetch_add(u64::from(mutation.unrouted), Relaxed);
-        let fruitless = mutation.outcome != Outcome::Refused && mutation.invalidated == 0;
-        self.counters.fruitless.fetch_add(u64::from(fruitless), Relaxed);
+        self.counters.fruitless.fetch_add(u64::from(is_fruitless(mutation)), Relaxed);
     }
 
     fn read(&self, name: &str, measured: &Measured) -> RouteStats {
@@ -281,6 +306,10 @@ impl RouteMetrics {
             advice: None,
         }
     }
+}
+
+fn is_fruitless(mutation: &MutationRecord) -> bool {
+    mutation.outcome != Outcome::Refused && mutation.invalidated == 0
 }
 
 fn detail_of(status: CacheStatus) -> Option<Detail> {
@@ -299,8 +328,19 @@ pub struct Stats {
     pub total: RouteStats,
     /// In file order, the one for paths that no route names last.
     pub routes: Vec<RouteStats>,
+    /// Mutations that match no route, or invalidated nothing; at most 50 are told apart.
+    pub unmatched: Vec<Unmatched>,
     /// A sentence for each detail that occurred.
     pub sentences: BTreeMap<String, String>,
+}
+
+/// A mutation whose effect no route describes: what it changes may be read stale.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unmatched {
+    pub method: String,
+    /// As learned, such as `/products/{id}/adjust`.
+    pub path: String,
+    pub times: u64,
 }
 
 /// How full the store is.
@@ -516,6 +556,21 @@ mod tests {
         check(&mutation(Outcome::Refused, 0, false), &origin);
         check(&mutation(Outcome::Unknown, 0, false), &[origin[0], origin[1], ("fruitless", 1)]);
         check(&mutation(Outcome::Done, 1, true), &[origin[0], origin[1], ("unrouted", 1)]);
+    }
+
+    #[test]
+    fn mutations_that_no_route_names_are_listed_and_bounded() {
+        let on = |target: String, mutation: Exchange| Exchange { target, ..mutation };
+        let stats = stats_of(&[
+            on("/carts/5/pay?x=1".to_owned(), mutation(Outcome::Done, 1, true)),
+            on("/carts/6/pay".to_owned(), mutation(Outcome::Done, 0, false)),
+            on("/carts/6/pay".to_owned(), mutation(Outcome::Refused, 0, false)),
+        ]);
+        let pay = Unmatched { method: "PUT".to_owned(), path: "/carts/{id}/pay".to_owned(), times: 2 };
+        assert_eq!(stats.unmatched, [pay]);
+        let many: Vec<_> =
+            (0..99).map(|n| on(format!("/{}", "x".repeat(n)), mutation(Outcome::Done, 1, true))).collect();
+        assert_eq!(stats_of(&many).unmatched.len(), MAX_UNMATCHED);
     }
 
     #[test]
