@@ -51,8 +51,8 @@ fn read(target: &Target, answer: serde_json::Value) -> Result<StatsAnswer, Failu
     })
 }
 
-/// The table: a row per route that was asked for, the total, then advice, mutations without a route, and in the
-/// first run what was learned.
+/// The table: a row per route that was asked for, the total, then advice, and below it the mutations without a
+/// route, or in the first run what was learned.
 pub fn render(answer: &StatsAnswer) -> String {
     let stats = &answer.stats;
     let asked: Vec<&RouteStats> = stats.routes.iter().filter(|r| r.counts.requests > 0).collect();
@@ -73,16 +73,21 @@ pub fn render(answer: &StatsAnswer) -> String {
             advice.toml.lines().for_each(|line| writeln!(text, "    {line}").expect("a string takes everything"));
         }
     }
-    if !stats.unmatched.is_empty() {
-        text.push_str("\nmutations that no route names, or that invalidated nothing:\n");
-    }
-    for Unmatched { method, path, times } in &stats.unmatched {
-        writeln!(text, "    {method} {path}, {times} times").expect("a string takes everything");
-    }
-    if let Some(learned) = &answer.learned {
-        write!(text, "\n{}", learned.text(LEARNED)).expect("a string takes everything");
+    match &answer.learned {
+        Some(learned) => write!(text, "\n{}", learned.text(LEARNED)).expect("a string takes everything"),
+        // In the first run nothing is stored, so nothing can be stale.
+        None => unmatched(&mut text, &stats.unmatched),
     }
     text
+}
+
+fn unmatched(text: &mut String, mutations: &[Unmatched]) {
+    if !mutations.is_empty() {
+        text.push_str("\nmutations that no route names, or that invalidated nothing:\n");
+    }
+    for Unmatched { method, path, times } in mutations {
+        writeln!(text, "    {method} {path}, {times} times").expect("a string takes everything");
+    }
 }
 
 fn row(route: &RouteStats) -> [String; 10] {
@@ -145,7 +150,6 @@ mod tests {
         let total = route(TOTAL, Counts { requests: 1010, reads: 1000, hits: 950, ..Counts::default() }, None);
         let store = StoreFigures { bytes: 5 << 20, entries: 120, memory: 256 << 20 };
         let unmatched = vec![Unmatched { method: "POST".to_owned(), path: "/carts/{id}".to_owned(), times: 3 }];
-        let unmatched = if routes.is_empty() { vec![] } else { unmatched };
         let stats = Stats { uptime_seconds: 3725, store, total, routes, unmatched, sentences: Default::default() };
         StatsAnswer { stats, learned }
     }
