@@ -131,7 +131,7 @@ impl Line {
             return Err(refusal(400, "A line ends in LF without CR."));
         }
         let Line { method, target, http11, section, .. } = self;
-        let fields = section.share(&head);
+        let mut fields = section.share(&head);
         if rules.limits.header_count > 0 && fields.len() > rules.limits.header_count {
             return Err(TOO_MANY_LINES);
         }
@@ -142,6 +142,10 @@ impl Line {
         let Target { authority, path, query } = read_target(&method, &target, host, arrival.scheme)?;
         check_method(&method, &fields)?;
         check_served(&authority, rules.hosts)?;
+        if !authority.is_empty() && !fields.contains("host") {
+            // HTTP/1.0 in absolute-form: what is sent on has to name the host in the one place that is read.
+            fields.push("Host", authority.clone());
+        }
         let persists = message::persists(&fields, http11);
         let upgrades = http11 && fields.contains("upgrade") && has_option(&fields, "upgrade");
         let version = if http11 { Version::Http11 } else { Version::Http10 };

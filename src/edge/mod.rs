@@ -7,11 +7,17 @@ pub mod access_log;
 pub mod admin;
 pub mod advice;
 pub mod dashboard;
+pub mod handover;
 pub mod head;
+pub mod http2;
+pub mod lane;
 pub mod latency;
 pub mod learn;
+pub mod listener;
 pub mod metrics;
+pub mod proxy;
 pub mod rescue;
 #[cfg(test)]
 mod sample;
 pub mod shown_policy;
+pub mod writer;

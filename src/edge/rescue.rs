@@ -1,6 +1,7 @@
 //! What a client is told when the origin gives nothing that could be passed on.
 
 use crate::origin::OriginErrorKind;
+use crate::semantics::cache_status::Detail;
 
 /// Status and sentence for a failure of the origin (RFC 9110 §15.6.3 to §15.6.5). With 503 goes
 /// [`RETRY_AFTER`].
@@ -10,6 +11,16 @@ pub fn answer(kind: OriginErrorKind) -> (u16, &'static str) {
         OriginErrorKind::Protocol => (502, "The origin's answer was broken off or is not valid HTTP."),
         OriginErrorKind::Timeout => (504, "The origin did not answer in time."),
         OriginErrorKind::Saturated => (503, "The origin is busy: as many requests as it may be sent are under way."),
+    }
+}
+
+/// The same failure in the words of Cache-Status.
+pub fn detail(kind: OriginErrorKind) -> Detail {
+    match kind {
+        OriginErrorKind::Connect => Detail::Connect,
+        OriginErrorKind::Timeout => Detail::Timeout,
+        OriginErrorKind::Protocol => Detail::Protocol,
+        OriginErrorKind::Saturated => Detail::Saturated,
     }
 }
 

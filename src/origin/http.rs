@@ -24,7 +24,7 @@ use tokio::time::timeout;
 /// An origin reached over TCP or TLS.
 pub struct HttpOrigin {
     policy: policy::Origin,
-    peers: Arc<Peers>,
+    peers: Peers,
     connector: Arc<TransportConnector>,
 }
 
@@ -45,8 +45,12 @@ struct Failed {
 
 impl HttpOrigin {
     /// An origin as `policy` describes it. Nothing is connected to yet.
-    pub fn new(policy: &policy::Origin, peers: Arc<Peers>) -> Self {
-        HttpOrigin { policy: policy.clone(), peers, connector: Arc::new(TransportConnector::new(None)) }
+    ///
+    /// # Errors
+    /// `origin.ca` cannot be used; the text names the file.
+    pub fn new(policy: &policy::Origin) -> Result<Self, String> {
+        let connector = Arc::new(TransportConnector::new(None));
+        Ok(HttpOrigin { policy: policy.clone(), peers: Peers::new(policy)?, connector })
     }
 
     async fn pooled(&self) -> Option<Connection> {
@@ -291,4 +295,239 @@ fn broken(cause: &str) -> OriginError {
 
 fn late(what: &str) -> OriginError {
     OriginError { kind: OriginErrorKind::Timeout, cause: format!("{what} took too long") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::wire::{Act, Wire};
+    use crate::semantics::request::Scheme;
+    use tokio::sync::mpsc;
+
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+    fn policy(wire: &Wire) -> policy::Origin {
+        policy::Origin {
+            tls: false,
+            name: wire.address.ip().to_string(),
+            port: wire.address.port(),
+            path: "/v1".into(),
+            host: HostField::Client,
+            ca: std::path::PathBuf::new(),
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(5),
+            request_buffer: 1024,
+            max_concurrent: 1,
+            quarantine: Duration::ZERO,
+            case_insensitive: false,
+        }
+    }
+
+    fn origin_of(policy: &policy::Origin) -> HttpOrigin {
+        HttpOrigin::new(policy).expect("no roots are needed")
+    }
+
+    fn ask(method: &str, sending: Sending) -> Ask {
+        Ask {
+            method: method.into(),
+            scheme: Scheme::Http,
+            target: "/products?page=1".into(),
+            fields: [("Host", "shop.example"), ("X-oDD", "b")].into_iter().collect(),
+            body: Bytes::new(),
+            has_body: false,
+            sending,
+        }
+    }
+
+    fn get() -> Ask {
+        ask("GET", Sending::RetryOnce)
+    }
+
+    /// The body, and how it ended.
+    async fn read(reply: Reply) -> (String, Result<(), OriginErrorKind>) {
+        let mut text = String::new();
+        let mut body = reply.body;
+        while let Some(octets) = body.next().await {
+            match octets {
+                Ok(octets) => text.push_str(std::str::from_utf8(&octets).expect("text")),
+                Err(error) => return (text, Err(error.kind)),
+            }
+        }
+        (text, Ok(()))
+    }
+
+    #[tokio::test]
+    async fn a_request_is_sent_as_it_is_meant() {
+        let mut wire = Wire::start(vec![vec![Act::Read, Act::Write(OK)], vec![Act::Read, Act::Write(OK)]]).await;
+        let policy = policy(&wire);
+        assert_eq!(read(origin_of(&policy).ask(get(), None).await.expect("a reply")).await.0, "ok");
+        assert_eq!(wire.request().await, "GET /v1/products?page=1 HTTP/1.1\r\nHost: shop.example\r\nX-oDD: b\r\n\r\n");
+
+        let own_host = policy::Origin { host: HostField::Origin, ..policy };
+        let put = Ask { body: Bytes::from_static(b"{}"), has_body: true, ..ask("PUT", Sending::Once) };
+        assert_eq!(read(origin_of(&own_host).ask(put, None).await.expect("a reply")).await.0, "ok");
+        let head = format!("PUT /v1/products?page=1 HTTP/1.1\r\nHost: {}\r\nX-oDD: b\r\n", wire.address);
+        assert_eq!(wire.request().await, format!("{head}Content-Length: 2\r\n\r\n{{}}"));
+    }
+
+    #[tokio::test]
+    async fn bodies_end_as_their_framing_says() {
+        #[track_caller]
+        fn check(seen: (Framing, String, Result<(), OriginErrorKind>), expected: (Framing, &str, bool)) {
+            let broken = if expected.2 { Ok(()) } else { Err(OriginErrorKind::Protocol) };
+            assert_eq!(seen, (expected.0, expected.1.to_owned(), broken));
+        }
+        async fn answered(wire: &'static str) -> (Framing, String, Result<(), OriginErrorKind>) {
+            let server = Wire::start(vec![vec![Act::Read, Act::Write(wire)]]).await;
+            let reply = origin_of(&policy(&server)).ask(get(), None).await.expect("a reply");
+            let framing = reply.framing;
+            let (text, end) = read(reply).await;
+            (framing, text, end)
+        }
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+        check(answered(OK).await, (Framing::Length(2), "ok", true));
+        check(answered(chunked).await, (Framing::Chunked, "ok", true));
+        check(answered("HTTP/1.1 200 OK\r\n\r\nok").await, (Framing::CloseDelimited, "ok", true));
+        check(answered("HTTP/1.1 204 No Content\r\n\r\n").await, (Framing::Empty, "", true));
+        check(answered("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok").await, (Framing::Length(3), "ok", false));
+        let cut = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
+        check(answered(cut).await, (Framing::Chunked, "ok", false));
+        let odd = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nokay\r\n";
+        check(answered(odd).await, (Framing::Chunked, "ok", false));
+    }
+
+    #[tokio::test]
+    async fn what_has_two_readings_is_no_answer() {
+        for wire in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+            "not HTTP at all\r\n\r\n",
+            "",
+        ] {
+            let server = Wire::start(vec![vec![Act::Read, Act::Write(wire)]]).await;
+            let error = origin_of(&policy(&server)).ask(get(), None).await.expect_err(wire);
+            assert_eq!(error.kind, OriginErrorKind::Protocol, "{wire:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn interim_responses_are_relayed_up_to_a_bound() {
+        let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x\r\n\r\n";
+        let mut acts = vec![Act::Read];
+        acts.extend([Act::Write(hint); 20]);
+        acts.push(Act::Write(OK));
+        let server = Wire::start(vec![acts]).await;
+        let (sender, mut heads) = mpsc::channel(100);
+        let reply = origin_of(&policy(&server)).ask(get(), Some(sender)).await.expect("a reply");
+        assert_eq!(reply.head.status, 200);
+        let mut relayed = Vec::new();
+        while let Ok(head) = heads.try_recv() {
+            relayed.push(head);
+        }
+        assert_eq!(relayed.len(), MAX_INTERIM);
+        assert_eq!(relayed[0].fields.iter().collect::<Vec<_>>(), [(&b"Link"[..], &b"</a>"[..])]);
+    }
+
+    #[tokio::test]
+    async fn a_clean_end_gives_the_connection_back() {
+        let acts = vec![Act::Read, Act::Write(OK), Act::Read, Act::Write(OK)];
+        let mut server = Wire::start(vec![acts]).await;
+        let origin = origin_of(&policy(&server));
+        for _ in 0..2 {
+            let (text, end) = read(origin.ask(get(), None).await.expect("a reply")).await;
+            assert_eq!((text.as_str(), end), ("ok", Ok(())));
+            server.request().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn anything_odd_closes_the_connection() {
+        let said_close = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+        let too_much = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokEVIL";
+        let old = "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        for first in [said_close, too_much, old] {
+            let scripts = vec![vec![Act::Read, Act::Write(first), Act::Hold], vec![Act::Read, Act::Write(OK)]];
+            let server = Wire::start(scripts).await;
+            let origin = origin_of(&policy(&server));
+            for _ in 0..2 {
+                let (text, _) = read(origin.ask(get(), None).await.expect("a reply")).await;
+                assert_eq!(text, "ok", "{first:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_dropped_early_closes_the_connection() {
+        let endless = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
+        let mut server = Wire::start(vec![vec![Act::Read, Act::Write(endless), Act::Hold]]).await;
+        let mut reply = origin_of(&policy(&server)).ask(get(), None).await.expect("a reply");
+        reply.body.next().await.expect("a chunk").expect("a good one");
+        server.request().await;
+        drop(reply);
+        assert_eq!(server.request().await, "", "the connection was closed");
+    }
+
+    /// The first connection answers once, then breaks as soon as it has read the next request.
+    fn breaks_when_reused() -> Vec<Vec<Act>> {
+        vec![vec![Act::Read, Act::Write(OK), Act::Read], vec![Act::Read, Act::Write(OK)]]
+    }
+
+    #[tokio::test]
+    async fn a_safe_request_is_sent_again_once() {
+        let mut server = Wire::start(breaks_when_reused()).await;
+        let origin = origin_of(&policy(&server));
+        for _ in 0..2 {
+            assert_eq!(read(origin.ask(get(), None).await.expect("a reply")).await.0, "ok");
+        }
+        for _ in 0..3 {
+            server.request().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mutation_is_never_sent_again() {
+        let mut server = Wire::start(breaks_when_reused()).await;
+        let origin = origin_of(&policy(&server));
+        assert_eq!(read(origin.ask(get(), None).await.expect("a reply")).await.0, "ok");
+        let error = origin.ask(ask("POST", Sending::Once), None).await.expect_err("nobody answered");
+        assert_eq!(error.kind, OriginErrorKind::Protocol);
+        server.request().await;
+        assert!(server.request().await.starts_with("POST "));
+        assert_eq!(server.unasked(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_new_connection_that_breaks_is_not_tried_again() {
+        let server = Wire::start(vec![vec![Act::Read], vec![Act::Read, Act::Write(OK)]]).await;
+        let error = origin_of(&policy(&server)).ask(get(), None).await.expect_err("nobody answered");
+        assert_eq!(error.kind, OriginErrorKind::Protocol);
+    }
+
+    #[tokio::test]
+    async fn silence_has_an_end() {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe";
+        let scripts = vec![vec![Act::Read, Act::Hold], vec![Act::Read, Act::Write(head), Act::Hold]];
+        let server = Wire::start(scripts).await;
+        let brief = Duration::from_millis(50);
+        let policy = policy::Origin { response_timeout: brief, ..policy(&server) };
+        let error = origin_of(&policy).ask(get(), None).await.expect_err("silence");
+        assert_eq!(error.kind, OriginErrorKind::Timeout);
+
+        let policy = policy::Origin { response_timeout: Duration::from_secs(5), body_timeout: brief, ..policy };
+        let (text, end) = read(origin_of(&policy).ask(get(), None).await.expect("a head")).await;
+        assert_eq!((text.as_str(), end), ("he", Err(OriginErrorKind::Timeout)));
+    }
+
+    #[tokio::test]
+    async fn nobody_there() {
+        let server = Wire::start(Vec::new()).await;
+        let mut policy = policy(&server);
+        // Port 1 of loopback: nothing that runs unprivileged can listen there.
+        policy.port = 1;
+        let error = origin_of(&policy).ask(get(), None).await.expect_err("nobody listens");
+        assert_eq!(error.kind, OriginErrorKind::Connect);
+    }
 }

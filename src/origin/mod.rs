@@ -4,6 +4,8 @@ pub mod head;
 pub mod http;
 pub mod peer;
 pub mod scripted;
+#[cfg(test)]
+pub(crate) mod wire;
 
 use crate::field::Fields;
 pub use crate::message::{Framing, Head};

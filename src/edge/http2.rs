@@ -1,0 +1,117 @@
+//! A request that came over HTTP/2 (RFC 9113 §8.3), as the pipeline sees requests. Framing and field syntax have been
+//! checked by Pingora; what is left are the rules that hold for every version.
+
+use crate::edge::head::{self, Arrival, Refusal, Rules};
+use crate::field::Fields;
+use crate::semantics::request::{Request, Version};
+use bytes::Bytes;
+use pingora::http::RequestHeader;
+
+/// Reads `header`. `has_body`: whether the stream did not end with it.
+///
+/// # Errors
+/// What the client is told.
+pub fn request(header: &RequestHeader, has_body: bool, rules: Rules<'_>, arrival: Arrival) -> Result<Request, Refusal> {
+    let target = header.raw_path();
+    if rules.limits.uri > 0 && target.len() as u64 > rules.limits.uri {
+        return Err(Refusal { status: 414, why: "The request's target is longer than is read here." });
+    }
+    let mut fields = fields(header);
+    if rules.limits.header_count > 0 && fields.len() > rules.limits.header_count {
+        return Err(Refusal { status: 431, why: "The request has more header lines than are read here." });
+    }
+    let authority = authority(header, &fields, arrival)?;
+    if !fields.contains("host") {
+        fields.push("host", authority.clone());
+    }
+    let method = header.method.as_str().to_owned();
+    head::check_method(&method, &fields)?;
+    head::check_served(&authority, rules.hosts)?;
+    let (path, query) = match std::str::from_utf8(target) {
+        Ok("*") if method == "OPTIONS" => ("*".to_owned(), None),
+        Ok(target) if target.starts_with('/') => head::path_and_query(target)?,
+        _ => return Err(Refusal { status: 400, why: "The request's target is not a path." }),
+    };
+    let Arrival { scheme, client } = arrival;
+    Ok(Request { method, scheme, authority, path, query, fields, version: Version::Http2, client, has_body })
+}
+
+/// The fields, cookies on one line again: HTTP/2 may split them (RFC 9113 §8.2.3).
+fn fields(header: &RequestHeader) -> Fields {
+    let mut fields = Fields::new();
+    let mut cookies: Vec<&[u8]> = Vec::new();
+    for (name, value) in &header.headers {
+        if name == "cookie" {
+            cookies.push(value.as_bytes());
+        } else {
+            fields.push(Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
+        }
+    }
+    if !cookies.is_empty() {
+        fields.push("cookie", cookies.join(&b"; "[..]));
+    }
+    fields
+}
+
+/// `:authority`, or Host in its place; both have to be the same (RFC 9113 §8.3.1).
+fn authority(header: &RequestHeader, fields: &Fields, arrival: Arrival) -> Result<String, Refusal> {
+    let odd = |why| Refusal { status: 400, why };
+    let read = |octets: &[u8]| head::authority(octets, arrival.scheme);
+    let named = header.uri.authority().map(|authority| read(authority.as_str().as_bytes()));
+    let host = fields.get("host").map(read);
+    match (named, host) {
+        (Some(Some(named)), Some(Some(host))) if named != host => Err(odd("Host is not what :authority says.")),
+        (Some(Some(authority)), _) | (None, Some(Some(authority))) => Ok(authority),
+        (None, None) => Err(odd("The request names no host.")),
+        _ => Err(odd("Host is not a host name and port.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Limits;
+    use crate::semantics::request::Scheme;
+    use std::net::IpAddr;
+    use std::time::Duration;
+
+    fn read(uri: &str, lines: &[(&'static str, &'static str)]) -> Result<Request, u16> {
+        let limits = Limits {
+            connections: 0,
+            header_bytes: 0,
+            header_count: 4,
+            uri: 40,
+            body: 0,
+            header_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+        };
+        let mut header = RequestHeader::build_no_case("GET", b"/", None).expect("a header");
+        header.set_uri(uri.parse().expect("a URI"));
+        for (name, value) in lines {
+            header.append_header(*name, *value).expect("a field");
+        }
+        let rules = Rules { limits: &limits, hosts: &[], credentials: &[] };
+        let arrival = Arrival { scheme: Scheme::Https, client: IpAddr::from([192, 0, 2, 7]) };
+        request(&header, false, rules, arrival).map_err(|refusal| refusal.status)
+    }
+
+    #[test]
+    fn a_request_is_one_like_any_other() {
+        let lines = [("cookie", "a=1"), ("accept", "x"), ("cookie", "b=2")];
+        let request = read("https://Shop.Example:443/a?b", &lines).expect("a request");
+        assert_eq!((request.authority.as_str(), request.target().as_str()), ("shop.example", "/a?b"));
+        let lines: Vec<_> = request.fields.iter().collect();
+        assert_eq!(lines, [(&b"accept"[..], &b"x"[..]), (b"cookie", b"a=1; b=2"), (b"host", b"shop.example")]);
+    }
+
+    #[test]
+    fn what_is_refused() {
+        assert_eq!(read("https://a.example/../b", &[]).expect_err("dots"), 400);
+        assert_eq!(read("https://a.example/", &[("host", "b.example")]).expect_err("two hosts"), 400);
+        assert_eq!(read("https://user@a.example/", &[]).expect_err("user information"), 400);
+        assert_eq!(read("/", &[]).expect_err("no host"), 400);
+        assert_eq!(read(&format!("https://a.example/{}", "x".repeat(60)), &[]).expect_err("long"), 414);
+        let five = [("a", ""), ("b", ""), ("c", ""), ("d", ""), ("e", "")];
+        assert_eq!(read("https://a.example/", &five).expect_err("many"), 431);
+    }
+}

@@ -1,0 +1,437 @@
+//! The HTTP/1.1 front: one connection, its requests one after the other (RFC 9112 §9.3). Reads a head, asks the
+//! pipeline, and writes what the pipeline answers; what is to be streamed goes to Pingora, and the connection comes back.
+
+use crate::edge::handover::{Extent, OneRequest};
+use crate::edge::head::{self, Arrival, Parsed, Received, Refusal, RequestBody, Rules};
+use crate::edge::proxy::{Handed, Proxy, UPGRADED_SILENCE};
+use crate::edge::writer::{self, Recipient};
+use crate::field::Fields;
+use crate::message::chunked::{Chunked, Piece};
+use crate::message;
+use crate::origin::{Head, Interim, MAX_INTERIM};
+use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
+use crate::policy::Credential;
+use crate::semantics::cache_status::Detail;
+use crate::semantics::request::{Request, Scheme, Version};
+use bytes::{Buf, Bytes, BytesMut};
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// What every connection needs.
+pub struct Lane {
+    pub pipeline: Arc<Pipeline>,
+    pub proxy: Arc<Proxy>,
+    /// Becomes `true` when no further requests are to be taken.
+    pub shutdown: ShutdownWatch,
+}
+
+/// A client's connection between two requests.
+struct Connection {
+    stream: Stream,
+    /// Read and not used yet.
+    buffer: BytesMut,
+    arrival: Arrival,
+}
+
+/// What came next on a connection.
+enum Next {
+    Request(Box<Received>),
+    Refused(Refusal),
+    /// The client speaks HTTP/2 without having asked (RFC 9113 §3.3).
+    Http2,
+    /// Nothing; the connection is to be closed.
+    Silence,
+}
+
+/// What was read of a request's body.
+enum Body {
+    Whole(Bytes),
+    /// Longer than is held; what has come so far is still in the buffer.
+    Long,
+    Refused(Refusal),
+    /// The client has gone.
+    Gone,
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long, and for how many octets, a connection that is being closed is still read: to close on unread octets
+/// resets it, and the client might lose what it was just told (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_OCTETS: usize = 1024 * 1024;
+
+/// Zero means no limit.
+fn limited(limit: Duration) -> Duration {
+    if limit.is_zero() { Duration::MAX } else { limit }
+}
+
+impl Lane {
+    /// Serves `stream` until either side closes it.
+    pub async fn serve(&self, stream: Stream, arrival: Arrival) {
+        let limits = &self.pipeline.policy.server.limits;
+        let mut connection = Connection { stream, buffer: BytesMut::new(), arrival };
+        // Whoever connects means to say something at once.
+        let mut patience = limited(limits.header_timeout);
+        loop {
+            connection = match self.next(&mut connection, patience).await {
+                Next::Request(received) => match self.exchange(connection, *received).await {
+                    Some(connection) => connection,
+                    None => return,
+                },
+                Next::Refused(refusal) => return self.refuse(connection, None, refusal).await,
+                Next::Http2 => return self.http2(connection).await,
+                Next::Silence => return,
+            };
+            patience = limited(limits.idle_timeout);
+        }
+    }
+
+    /// Waits for a request: at most `patience` for its first octet, then `header_timeout` for its whole head.
+    async fn next(&self, connection: &mut Connection, patience: Duration) -> Next {
+        let mut shutdown = self.shutdown.clone();
+        // Some clients send an empty line behind a body (RFC 9112 §2.2).
+        while connection.buffer.starts_with(b"\r\n") {
+            connection.buffer.advance(2);
+        }
+        if connection.buffer.is_empty() {
+            let heard = tokio::select! {
+                heard = timeout(patience, connection.read()) => heard.unwrap_or(false),
+                _ = shutdown.wait_for(|stop| *stop) => false,
+            };
+            if !heard {
+                return Next::Silence;
+            }
+        }
+        let header_timeout = limited(self.pipeline.policy.server.limits.header_timeout);
+        match timeout(header_timeout, self.head(connection)).await {
+            Ok(next) => next,
+            Err(_) => Next::Refused(Refusal { status: 408, why: "The request's head took too long." }),
+        }
+    }
+
+    async fn head(&self, connection: &mut Connection) -> Next {
+        let policy = &self.pipeline.policy;
+        let h2c = policy.server.h2c && connection.arrival.scheme == Scheme::Http;
+        loop {
+            let buffer = &mut connection.buffer;
+            if h2c && buffer.starts_with(PREFACE) {
+                return Next::Http2;
+            }
+            if !(h2c && PREFACE.starts_with(buffer)) {
+                match head::take(buffer, Rules::of(policy), connection.arrival) {
+                    Parsed::Complete(received) => return Next::Request(received),
+                    Parsed::Refused(refusal) => return Next::Refused(refusal),
+                    Parsed::Partial => {}
+                }
+            }
+            if !connection.read().await {
+                return Next::Silence;
+            }
+        }
+    }
+
+    /// Answers one request. Gives the connection back if another can follow.
+    async fn exchange(&self, mut connection: Connection, received: Received) -> Option<Connection> {
+        let limit = self.pipeline.policy.server.limits.body;
+        if matches!(received.body, RequestBody::Length(length) if limit > 0 && length > limit) {
+            self.refuse(connection, Some(&received.request), TOO_LONG).await;
+            return None;
+        }
+        if received.request.method == "TRACE" {
+            let answer = self.trace(&received.request);
+            return self.deliver(connection, answer, &received).await;
+        }
+        match self.pipeline.classify(&received.request) {
+            Class::Retrieve if received.body == RequestBody::None => self.retrieve(connection, received).await,
+            Class::Retrieve => self.pass(connection, received, Detail::RequestBody, false).await,
+            Class::Pass(why) => self.pass(connection, received, why, false).await,
+            Class::Mutate => {
+                let waits = received.expects_continue && connection.buffer.is_empty() && self.holds(received.body);
+                if waits && writer::interim(&mut connection.stream, &proceed()).await.is_err() {
+                    return None;
+                }
+                match self.body(&mut connection, received.body).await {
+                    Body::Whole(body) => self.mutate(connection, received, body).await,
+                    Body::Long => self.pass(connection, received, Detail::Pass, waits).await,
+                    Body::Refused(refusal) => {
+                        self.refuse(connection, Some(&received.request), refusal).await;
+                        None
+                    }
+                    Body::Gone => None,
+                }
+            }
+        }
+    }
+
+    async fn retrieve(&self, mut connection: Connection, received: Received) -> Option<Connection> {
+        let request = received.request.clone();
+        let work = |interim| self.pipeline.retrieve(request, interim);
+        match relayed(&mut connection.stream, received.request.version, work).await? {
+            Handled::Answer(answer) => self.deliver(connection, answer, &received).await,
+            Handled::Pass(passage) => self.hand_over(connection, received, passage, false).await,
+        }
+    }
+
+    async fn mutate(&self, mut connection: Connection, received: Received, body: Bytes) -> Option<Connection> {
+        let request = received.request.clone();
+        let work = |interim| self.pipeline.mutate(request, body, interim);
+        let answer = relayed(&mut connection.stream, received.request.version, work).await?;
+        self.deliver(connection, answer, &received).await
+    }
+
+    async fn pass(
+        &self,
+        connection: Connection,
+        received: Received,
+        why: Detail,
+        continued: bool,
+    ) -> Option<Connection> {
+        match self.pipeline.pass(&received.request, why).await {
+            Ok(passage) => self.hand_over(connection, received, passage, continued).await,
+            Err(answer) if received.body == RequestBody::None => self.deliver(connection, answer, &received).await,
+            Err(answer) => {
+                self.close_with(connection, answer, received.request.method == "HEAD").await;
+                None
+            }
+        }
+    }
+
+    /// Lets Pingora stream the request. `continued`: its client has been told to go on already.
+    async fn hand_over(
+        &self,
+        connection: Connection,
+        received: Received,
+        passage: Passage,
+        continued: bool,
+    ) -> Option<Connection> {
+        let Connection { stream, buffer: unread, arrival } = connection;
+        let Received { request, body, upgrades, .. } = received;
+        let mut buffer = head_octets(&request, continued);
+        let head = buffer.len();
+        buffer.unsplit(unread);
+        let extent = match body {
+            _ if upgrades => Extent::Connection,
+            RequestBody::None => Extent::Octets(head as u64),
+            RequestBody::Length(length) => Extent::Octets(length.saturating_add(head as u64)),
+            RequestBody::Chunked => Extent::Chunked { head, body: Chunked::default() },
+        };
+        let mut session = ServerSession::new_http1(Box::new(OneRequest::new(stream, buffer, extent)));
+        let silence = if upgrades { UPGRADED_SILENCE } else { writer::STALL };
+        session.set_read_timeout(Some(silence));
+        session.set_write_timeout(Some(writer::STALL));
+        session.set_total_drain_timeout(Some(writer::STALL));
+        let handed = Handed { request, passage, upgrades };
+        session.set_connection_user_context(Some(handed.into_context()));
+        let (stream, _) = self.proxy.process_new_http(session, &self.shutdown).await?.consume();
+        let (stream, buffer) = stream.into_any().downcast::<OneRequest>().ok()?.into_rest()?;
+        Some(Connection { stream, buffer, arrival })
+    }
+
+    /// Serves a connection on which HTTP/2 was negotiated (RFC 9113 §3.2).
+    pub async fn negotiated_http2(&self, stream: Stream) {
+        self.proxy.process_new(stream, &self.shutdown).await;
+    }
+
+    async fn http2(&self, connection: Connection) {
+        let Connection { stream, buffer, .. } = connection;
+        let stream = Box::new(OneRequest::new(stream, buffer, Extent::Http2));
+        self.proxy.process_new(stream, &self.shutdown).await;
+    }
+
+    /// Whether a body so framed might be short enough to be read whole before anything is sent.
+    fn holds(&self, body: RequestBody) -> bool {
+        !matches!(body, RequestBody::Length(length) if length > self.pipeline.policy.origin.request_buffer)
+    }
+
+    /// Reads a body of up to `request_buffer`.
+    async fn body(&self, connection: &mut Connection, body: RequestBody) -> Body {
+        match body {
+            RequestBody::None => Body::Whole(Bytes::new()),
+            RequestBody::Length(_) if !self.holds(body) => Body::Long,
+            RequestBody::Length(length) => {
+                let length = usize::try_from(length).expect("request_buffer is held in memory");
+                while connection.buffer.len() < length {
+                    if let Some(failed) = self.more_body(connection).await {
+                        return failed;
+                    }
+                }
+                Body::Whole(connection.buffer.split_to(length).freeze())
+            }
+            RequestBody::Chunked => self.chunked_body(connection).await,
+        }
+    }
+
+    /// The octets stay in the buffer until the end has come, so that a body that turns out long can be handed over.
+    async fn chunked_body(&self, connection: &mut Connection) -> Body {
+        let policy = &self.pipeline.policy;
+        let (mut chunks, mut body, mut at) = (Chunked::default(), BytesMut::new(), 0);
+        loop {
+            while at < connection.buffer.len() {
+                match chunks.next(&connection.buffer[at..]) {
+                    Ok(Piece::Framing(octets)) => at += octets,
+                    Ok(Piece::Data(octets)) => {
+                        body.extend_from_slice(&connection.buffer[at..at + octets]);
+                        at += octets;
+                    }
+                    Ok(Piece::End(octets)) => {
+                        connection.buffer.advance(at + octets);
+                        return Body::Whole(body.freeze());
+                    }
+                    Err(malformed) => {
+                        tracing::debug!(client = %connection.arrival.client, "a chunked body with {}", malformed.0);
+                        return Body::Refused(Refusal { status: 400, why: "The request's body is not well chunked." });
+                    }
+                }
+            }
+            if policy.server.limits.body > 0 && body.len() as u64 > policy.server.limits.body {
+                return Body::Refused(TOO_LONG);
+            }
+            // Small chunks can cost many times what they carry; the bound is on both.
+            if body.len() as u64 > policy.origin.request_buffer || at as u64 > 4 * policy.origin.request_buffer {
+                return Body::Long;
+            }
+            if let Some(failed) = self.more_body(connection).await {
+                return failed;
+            }
+        }
+    }
+
+    async fn more_body(&self, connection: &mut Connection) -> Option<Body> {
+        match timeout(limited(self.pipeline.policy.server.limits.idle_timeout), connection.read()).await {
+            Ok(true) => None,
+            Ok(false) => Some(Body::Gone),
+            Err(_) => Some(Body::Refused(Refusal { status: 408, why: "The request's body took too long." })),
+        }
+    }
+
+    /// Writes an answer and records what it cost.
+    async fn deliver(&self, mut connection: Connection, answer: Answer, received: &Received) -> Option<Connection> {
+        let to = Recipient {
+            version: received.request.version,
+            head_only: received.request.method == "HEAD",
+            persists: received.persists && !*self.shutdown.borrow(),
+        };
+        if self.write(&mut connection.stream, answer, to).await {
+            return Some(connection);
+        }
+        connection.stream.shutdown().await;
+        None
+    }
+
+    /// Says whether another request can follow.
+    async fn write(&self, stream: &mut Stream, answer: Answer, to: Recipient) -> bool {
+        let Answer { head, content, mut exchange } = answer;
+        let written = writer::answer(stream, &head, content, to).await;
+        exchange.sent_bytes = written.body;
+        exchange.latency = self.pipeline.clock.now() - exchange.at;
+        self.pipeline.observe(&exchange);
+        written.persists
+    }
+
+    /// Refuses a request and closes the connection: where the next request begins cannot be known.
+    async fn refuse(&self, connection: Connection, request: Option<&Request>, Refusal { status, why }: Refusal) {
+        let mut answer = self.pipeline.refuse(request, status, why);
+        if status == 405 {
+            // RFC 9110 §15.5.6: the origin knows which of these it takes.
+            answer.head.fields.set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        }
+        self.close_with(connection, answer, request.is_some_and(|request| request.method == "HEAD")).await;
+    }
+
+    async fn close_with(&self, mut connection: Connection, answer: Answer, head_only: bool) {
+        let to = Recipient { version: Version::Http11, head_only, persists: false };
+        self.write(&mut connection.stream, answer, to).await;
+        connection.stream.shutdown().await;
+        let mut discarded = 0;
+        let drained = async {
+            while discarded < LINGER_OCTETS && connection.read().await {
+                discarded += connection.buffer.len();
+                connection.buffer.clear();
+            }
+        };
+        // Whether all of it came is of no interest any more.
+        drop(timeout(LINGER, drained).await);
+    }
+
+    /// Shows the request as it came, but for what proves who sent it (RFC 9110 §9.3.8).
+    fn trace(&self, request: &Request) -> Answer {
+        let mut seen = request.clone();
+        let credentials = &self.pipeline.policy.identity.credentials;
+        seen.fields.retain(|name, _| {
+            let secret = ["authorization", "proxy-authorization", "cookie"];
+            !secret.iter().any(|secret| name.eq_ignore_ascii_case(secret.as_bytes()))
+                && !credentials.iter().any(|credential| match credential {
+                    Credential::Field(field) => name.eq_ignore_ascii_case(field.as_bytes()),
+                    Credential::Cookie(_) => false,
+                })
+        });
+        let mut answer = self.pipeline.refuse(Some(request), 200, "");
+        answer.head.fields.set("Content-Type", "message/http");
+        answer.content = Content::Whole(head_octets(&seen, false).freeze());
+        answer
+    }
+}
+
+const TOO_LONG: Refusal = Refusal { status: 413, why: "The request's body is longer than is taken here." };
+
+/// 100 (Continue), RFC 9110 §15.2.1.
+fn proceed() -> Head {
+    Head { status: 100, reason: Bytes::from_static(b"Continue"), fields: Fields::new() }
+}
+
+/// The head of a request as octets, in origin-form whatever form it came in. `continued`: without the expectation, which
+/// has been met.
+fn head_octets(request: &Request, continued: bool) -> BytesMut {
+    let version = if request.version == Version::Http10 { "1.0" } else { "1.1" };
+    let mut out = BytesMut::with_capacity(1024);
+    out.extend_from_slice(format!("{} {} HTTP/{version}\r\n", request.method, request.target()).as_bytes());
+    for (name, value) in request.fields.iter() {
+        if !(continued && name.eq_ignore_ascii_case(b"expect")) {
+            message::put_line(&mut out, name, value);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// Runs `work`, and sends the 1xx responses it relays to a client that understands them. `None`: the client has gone.
+async fn relayed<T, F: Future<Output = T>>(
+    stream: &mut Stream,
+    version: Version,
+    work: impl FnOnce(Option<Interim>) -> F,
+) -> Option<T> {
+    // RFC 9110 §15.2: a server MUST NOT send a 1xx response to an HTTP/1.0 client.
+    if version == Version::Http10 {
+        return Some(work(None).await);
+    }
+    let (sender, mut heads) = mpsc::channel(MAX_INTERIM);
+    let mut work = pin!(work(Some(sender)));
+    loop {
+        tokio::select! {
+            biased;
+            Some(head) = heads.recv() => writer::interim(stream, &head).await.ok()?,
+            done = &mut work => {
+                while let Ok(head) = heads.try_recv() {
+                    writer::interim(stream, &head).await.ok()?;
+                }
+                return Some(done);
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Reads more into the buffer; `false` if nothing more will come.
+    async fn read(&mut self) -> bool {
+        self.buffer.reserve(4096);
+        matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..))
+    }
+}

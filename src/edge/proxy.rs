@@ -1,0 +1,484 @@
+//! What Pingora asks while it streams a request to the origin, or serves HTTP/2.
+//!
+//! An HTTP/1.1 request arrives here with its [`Handed`]: the lane has read and judged it, and the pipeline has let it
+//! pass. An HTTP/2 request is judged in `request_filter`, by the same pipeline, and answered there if it can be.
+
+use crate::edge::head::{Arrival, Refusal, Rules};
+use crate::edge::{http2, rescue};
+use crate::field::Fields;
+use crate::origin::peer::Peers;
+use crate::origin::{Head, MAX_INTERIM, OriginErrorKind};
+use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
+use crate::policy::HostField;
+use crate::semantics::cache_status::{CacheStatus, Detail};
+use crate::semantics::forwarding;
+use crate::semantics::request::{Request, Scheme};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use pingora::apps::HttpServerOptions;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, Session, http_proxy};
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType};
+use std::any::Any;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The proxy that Pingora runs.
+pub type Proxy = HttpProxy<Front>;
+
+/// How long an upgraded connection may be silent: what travels on it has its own signs of life.
+pub const UPGRADED_SILENCE: Duration = Duration::from_secs(60 * 60);
+
+/// How many addresses of the origin are tried, one after the other.
+const MAX_ATTEMPTS: usize = 4;
+
+/// Answers Pingora's questions.
+pub struct Front {
+    pipeline: Arc<Pipeline>,
+    peers: Peers,
+}
+
+/// A request that the pipeline lets pass.
+pub struct Handed {
+    pub request: Request,
+    pub passage: Passage,
+    /// Whether another protocol may follow on the connection.
+    pub upgrades: bool,
+}
+
+impl Handed {
+    /// In the form in which Pingora carries it along with a connection.
+    pub fn into_context(self) -> Box<dyn Any + Send + Sync> {
+        Box::new(Mutex::new(Some(self)))
+    }
+}
+
+/// What is known about one request while Pingora has it.
+#[derive(Default)]
+pub struct Progress {
+    handed: Option<Handed>,
+    /// Attempts to reach the origin that failed before anything was sent.
+    attempts: usize,
+    /// Sent a second time because a pooled connection had broken.
+    repeated: bool,
+    /// How many 1xx responses have been passed on.
+    interim: usize,
+    /// Octets of the request's body so far.
+    received: u64,
+    /// Whether the final head has come.
+    answered: bool,
+}
+
+/// Builds the proxy that asks `pipeline`, for the origin at `peers`.
+pub fn proxy(pipeline: Arc<Pipeline>, peers: Peers) -> Arc<Proxy> {
+    let policy = pipeline.policy.clone();
+    let conf = ServerConf { max_retries: MAX_ATTEMPTS, threads: policy.server.threads, ..ServerConf::default() };
+    let mut proxy = http_proxy(&Arc::new(conf), Front { pipeline, peers });
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(policy.server.limits.idle_timeout).filter(|limit| !limit.is_zero());
+    proxy.server_options = Some(options);
+    let mut h2 = default_h2_options();
+    if let Ok(limit @ 1..) = u32::try_from(policy.server.limits.header_bytes) {
+        h2.max_header_list_size(limit);
+    }
+    proxy.h2_options = Some(h2);
+    Arc::new(proxy)
+}
+
+#[async_trait]
+impl ProxyHttp for Front {
+    type CTX = Progress;
+
+    fn new_ctx(&self) -> Progress {
+        Progress::default()
+    }
+
+    fn on_connection_reuse(&self, _: &mut Session, progress: &mut Progress, context: Box<dyn Any + Send + Sync>) {
+        progress.handed = context
+            .downcast::<Mutex<Option<Handed>>>()
+            .ok()
+            .and_then(|handed| handed.into_inner().expect("no holder of this lock panics"));
+    }
+
+    /// Judges an HTTP/2 request; `true` if it has been answered.
+    async fn request_filter(&self, session: &mut Session, progress: &mut Progress) -> pingora::Result<bool> {
+        if progress.handed.is_none() {
+            match self.judge(session).await? {
+                Handled::Answer(answer) => {
+                    self.deliver(session, answer).await?;
+                    return Ok(true);
+                }
+                Handled::Pass(passage) => {
+                    let request = self.read(session).map_err(|refusal| status_error(refusal.status))?;
+                    progress.handed = Some(Handed { request, passage, upgrades: false });
+                }
+            }
+        }
+        if progress.handed.as_ref().is_some_and(|handed| handed.passage.mutation.is_some()) {
+            // A client that closes its side changes nothing about a mutation that is under way.
+            session.set_abort_on_close(false);
+        }
+        Ok(false)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        progress: &mut Progress,
+    ) -> pingora::Result<()> {
+        progress.received += body.as_ref().map_or(0, |octets| octets.len() as u64);
+        let limit = self.pipeline.policy.server.limits.body;
+        let upgraded = progress.handed.as_ref().is_some_and(|handed| handed.upgrades);
+        if limit > 0 && progress.received > limit && !upgraded { Err(status_error(413)) } else { Ok(()) }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, progress: &mut Progress) -> pingora::Result<Box<HttpPeer>> {
+        let found = self.peers.resolve().await.map_err(|error| {
+            let mut error = Error::because(ErrorType::ConnectError, "resolving the origin", error);
+            error.as_up();
+            error
+        })?;
+        let mut peer = self.peers.at(found[progress.attempts % found.len()]);
+        if progress.handed.as_ref().is_some_and(|handed| handed.upgrades) {
+            peer.options.read_timeout = Some(UPGRADED_SILENCE);
+        }
+        Ok(Box::new(peer))
+    }
+
+    /// The next address is tried: nothing was sent.
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        progress: &mut Progress,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        progress.attempts += 1;
+        error.set_retry(progress.attempts < MAX_ATTEMPTS && *error.etype() == ErrorType::ConnectRefused);
+        error
+    }
+
+    /// RFC 9110 §9.2.2: only what is safe is sent again, once, and only if a pooled connection broke before any answer.
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        progress: &mut Progress,
+        reused: bool,
+    ) -> Box<Error> {
+        let mut error = error.more_context(format!("Peer: {peer}"));
+        let safe = matches!(session.req_header().method.as_str(), "GET" | "HEAD" | "OPTIONS");
+        if safe && !progress.repeated && !progress.answered && !session.as_ref().retry_buffer_truncated() {
+            error.retry.decide_reuse(reused);
+        } else {
+            error.set_retry(false);
+        }
+        progress.repeated |= error.retry();
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        upstream: &mut RequestHeader,
+        progress: &mut Progress,
+    ) -> pingora::Result<()> {
+        let Some(Handed { request, .. }) = &progress.handed else { return Err(status_error(500)) };
+        let policy = &self.pipeline.policy;
+        let trusted = &policy.server.trusted_proxies;
+        let strange: Vec<_> = upstream
+            .headers
+            .keys()
+            .filter(|name| !forwarding::is_believed(name.as_str().as_bytes(), request, trusted))
+            .cloned()
+            .collect();
+        for name in strange {
+            upstream.remove_header(&name);
+        }
+        for (name, value) in forwarding::about_this_hop(request, trusted) {
+            upstream.insert_header(name, value)?;
+        }
+        if let Some(cookies) = request.fields.get("cookie").filter(|_| upstream.headers.get_all("cookie").iter().count() > 1)
+        {
+            upstream.insert_header("Cookie", cookies)?;
+        }
+        if policy.origin.host == HostField::Origin || !request.fields.contains("host") {
+            upstream.insert_header("Host", policy.origin.authority())?;
+        }
+        let target = if request.path == "*" { "*".into() } else { format!("{}{}", policy.origin.path, request.target()) };
+        upstream.set_raw_path(target.as_bytes())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        progress: &mut Progress,
+    ) -> pingora::Result<()> {
+        let status = response.status.as_u16();
+        if status != 101 {
+            drop_hop_by_hop(response);
+        }
+        if (100..200).contains(&status) && status != 101 {
+            progress.interim += 1;
+            session.set_ignore_info_resp(progress.interim > MAX_INTERIM);
+            return Ok(());
+        }
+        progress.answered = true;
+        let Some(Handed { passage, .. }) = &mut progress.handed else { return Err(status_error(500)) };
+        if let CacheStatus::Forward(forwarded) = &mut passage.exchange.cache_status {
+            forwarded.status = Some(status);
+        }
+        passage.exchange.status = status;
+        passage.exchange.origin_requests = 1;
+        if let Some(mutation) = &mut passage.mutation {
+            mutation.head(&head_of(response));
+        }
+        // A slot at the origin is for those who wait for a head; a stream may last for hours.
+        passage.permit = None;
+        response.append_header("Cache-Status", passage.exchange.cache_status.to_string())?;
+        Ok(())
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        end: bool,
+        progress: &mut Progress,
+    ) -> pingora::Result<Option<Duration>> {
+        if end {
+            progress.end_mutation();
+        }
+        Ok(None)
+    }
+
+    /// HTTP/1.0 knows no chunks: there the connection's end is the body's.
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut Progress,
+    ) -> pingora::Result<()> {
+        if session.req_header().version == http::Version::HTTP_10 {
+            response.remove_header(&http::header::TRANSFER_ENCODING);
+        }
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, progress: &mut Progress) -> FailToProxy {
+        let failure = Failure::of(error);
+        let silent = session.response_written().is_some_and(|head| !head.status.is_informational());
+        if let Some(Failure { status, why, detail }) = failure.filter(|_| !silent) {
+            session.set_keepalive(None);
+            let request = progress.handed.as_ref().map(|handed| &handed.request);
+            let mut answer = self.pipeline.refuse(request, status, why);
+            if status == 503 {
+                answer.head.fields.set("Retry-After", rescue::RETRY_AFTER);
+            }
+            if let Some(Handed { passage, .. }) = &mut progress.handed {
+                passage.exchange.status = status;
+                if let CacheStatus::Forward(forwarded) = &mut passage.exchange.cache_status {
+                    forwarded.detail = detail;
+                    answer.head.fields.set("Cache-Status", passage.exchange.cache_status.to_string());
+                }
+            }
+            // If the client has gone too, there is nobody to tell.
+            drop(respond(session, answer.head, answer.content).await);
+        }
+        FailToProxy { error_code: failure.map_or(0, |failure| failure.status), can_reuse_downstream: false }
+    }
+
+    /// The failures are the client's or the origin's; the access log has them.
+    fn suppress_error_log(&self, _: &Session, _: &Progress, error: &Error) -> bool {
+        *error.esource() != ErrorSource::Internal
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, progress: &mut Progress) {
+        if error.is_none() && progress.answered {
+            progress.end_mutation();
+        }
+        // A mutation that has not ended by now is dropped here: nobody knows what became of it.
+        if let Some(Handed { passage, .. }) = progress.handed.take() {
+            let mut exchange = passage.exchange;
+            exchange.origin_bytes = session.upstream_body_bytes_received() as u64;
+            exchange.sent_bytes = session.body_bytes_sent() as u64;
+            exchange.latency = self.pipeline.clock.now() - exchange.at;
+            self.pipeline.observe(&exchange);
+        }
+    }
+}
+
+impl Progress {
+    fn end_mutation(&mut self) {
+        if let Some(mutation) = self.handed.as_mut().and_then(|handed| handed.passage.mutation.take()) {
+            mutation.end();
+        }
+    }
+}
+
+impl Front {
+    fn read(&self, session: &mut Session) -> Result<Request, Refusal> {
+        let unknown = std::net::IpAddr::from([0, 0, 0, 0]);
+        let client = session.client_addr().and_then(|address| address.as_inet()).map_or(unknown, |address| address.ip());
+        let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        let scheme = if tls { Scheme::Https } else { Scheme::Http };
+        let has_body = !session.is_body_empty();
+        http2::request(session.req_header(), has_body, Rules::of(&self.pipeline.policy), Arrival { scheme, client })
+    }
+
+    /// What is to become of an HTTP/2 request.
+    async fn judge(&self, session: &mut Session) -> pingora::Result<Handled> {
+        let request = match self.read(session) {
+            Ok(request) => request,
+            Err(Refusal { status, why }) => return Ok(Handled::Answer(self.pipeline.refuse(None, status, why))),
+        };
+        let policy = &self.pipeline.policy;
+        let length = crate::message::content_length(&request.fields).ok().flatten();
+        if policy.server.limits.body > 0 && length.is_some_and(|length| length > policy.server.limits.body) {
+            let why = "The request's body is longer than is taken here.";
+            return Ok(Handled::Answer(self.pipeline.refuse(Some(&request), 413, why)));
+        }
+        let short = !request.has_body || length.is_some_and(|length| length <= policy.origin.request_buffer);
+        let passed = match self.pipeline.classify(&request) {
+            Class::Retrieve if !request.has_body => return Ok(self.pipeline.retrieve(request, None).await),
+            Class::Mutate if short => {
+                let body = read_whole(session, length.unwrap_or(0)).await?;
+                return Ok(Handled::Answer(self.pipeline.mutate(request, body, None).await));
+            }
+            Class::Pass(why) => self.pipeline.pass(&request, why).await,
+            Class::Retrieve => self.pipeline.pass(&request, Detail::RequestBody).await,
+            Class::Mutate => self.pipeline.pass(&request, Detail::Pass).await,
+        };
+        Ok(passed.map_or_else(Handled::Answer, Handled::Pass))
+    }
+
+    /// Sends what the pipeline answered, and records it.
+    async fn deliver(&self, session: &mut Session, answer: Answer) -> pingora::Result<()> {
+        let Answer { head, content, mut exchange } = answer;
+        let outcome = respond(session, head, content).await;
+        exchange.sent_bytes = session.body_bytes_sent() as u64;
+        exchange.latency = self.pipeline.clock.now() - exchange.at;
+        self.pipeline.observe(&exchange);
+        outcome
+    }
+}
+
+/// The body of an HTTP/2 request whose length is known.
+async fn read_whole(session: &mut Session, length: u64) -> pingora::Result<Bytes> {
+    let mut body = BytesMut::new();
+    while let Some(octets) = session.read_request_body().await? {
+        body.extend_from_slice(&octets);
+        if body.len() as u64 > length {
+            return Err(status_error(400));
+        }
+    }
+    if body.len() as u64 == length { Ok(body.freeze()) } else { Err(status_error(400)) }
+}
+
+/// Writes an answer through Pingora.
+async fn respond(session: &mut Session, head: Head, content: Content) -> pingora::Result<()> {
+    let bodiless = session.req_header().method == http::Method::HEAD || matches!(head.status, 204 | 304);
+    let mut response = ResponseHeader::build(head.status, Some(head.fields.len() + 1))?;
+    response.set_reason_phrase(std::str::from_utf8(&head.reason).ok().filter(|reason| !reason.is_empty()))?;
+    for (name, value) in head.fields.lines() {
+        response.append_header(name.clone(), &value[..])?;
+    }
+    if let (Content::Whole(body), false) = (&content, bodiless) {
+        response.set_content_length(body.len())?;
+    }
+    session.write_response_header(Box::new(response), bodiless).await?;
+    match content {
+        _ if bodiless => Ok(()),
+        Content::Empty => session.write_response_body(None, true).await,
+        Content::Whole(body) => session.write_response_body(Some(body), true).await,
+        Content::Stream { mut body, .. } => {
+            while let Some(octets) = body.next().await {
+                let octets = octets.map_err(|error| Error::because(ErrorType::ReadError, "reading the body", error))?;
+                session.write_response_body(Some(octets), false).await?;
+            }
+            session.write_response_body(None, true).await
+        }
+    }
+}
+
+/// Takes out of a response what belongs to the origin's connection (RFC 9110 §7.6.1). Pingora sets Connection itself and
+/// reads Transfer-Encoding, and passes on no trailers.
+fn drop_hop_by_hop(response: &mut ResponseHeader) {
+    let options: Fields =
+        response.headers.get_all("connection").iter().map(|v| ("connection", v.as_bytes().to_vec())).collect();
+    let framing = ["content-length", "transfer-encoding", "connection"];
+    for option in crate::field::list(options.get_all("connection")) {
+        let named = String::from_utf8_lossy(option).to_ascii_lowercase();
+        if !framing.contains(&named.as_str()) {
+            response.remove_header(named.as_str());
+        }
+    }
+    for name in ["keep-alive", "proxy-connection", "trailer"] {
+        response.remove_header(name);
+    }
+}
+
+fn head_of(response: &ResponseHeader) -> Head {
+    let fields = response
+        .case_header_iter()
+        .map(|(name, value)| (Bytes::copy_from_slice(name.as_slice()), Bytes::copy_from_slice(value.as_bytes())))
+        .collect();
+    let reason = response.get_reason_phrase().unwrap_or_default().as_bytes().to_vec();
+    Head { status: response.status.as_u16(), reason: reason.into(), fields }
+}
+
+fn status_error(status: u16) -> Box<Error> {
+    let mut error = Error::new(ErrorType::HTTPStatus(status));
+    error.as_down();
+    error
+}
+
+/// What a failure of a streamed exchange is to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Failure {
+    status: u16,
+    why: &'static str,
+    detail: Option<Detail>,
+}
+
+impl Failure {
+    /// `None` where the client has gone.
+    fn of(error: &Error) -> Option<Failure> {
+        use ErrorType as T;
+        let own = |status, why| Some(Failure { status, why, detail: Some(Detail::Refused) });
+        let kind = match (error.esource(), error.etype()) {
+            (_, T::HTTPStatus(413)) => return own(413, "The request's body is longer than is taken here."),
+            (_, T::HTTPStatus(500)) => return own(500, "This proxy has made a mistake."),
+            (ErrorSource::Downstream, T::ReadTimedout) => return own(408, "The request took too long."),
+            (ErrorSource::Downstream, T::WriteError | T::WriteTimedout | T::ReadError | T::ConnectionClosed) => {
+                return None;
+            }
+            (ErrorSource::Downstream, _) => return own(400, "The request broke off or is not valid HTTP."),
+            (ErrorSource::Internal, _) => return own(500, "This proxy has made a mistake."),
+            (_, T::ReadTimedout | T::WriteTimedout) => OriginErrorKind::Timeout,
+            (
+                _,
+                T::ConnectTimedout
+                | T::ConnectRefused
+                | T::ConnectNoRoute
+                | T::ConnectError
+                | T::SocketError
+                | T::TLSHandshakeFailure
+                | T::TLSHandshakeTimedout
+                | T::InvalidCert
+                | T::HandshakeError,
+            ) => OriginErrorKind::Connect,
+            _ => OriginErrorKind::Protocol,
+        };
+        let (status, why) = rescue::answer(kind);
+        Some(Failure { status, why, detail: Some(rescue::detail(kind)) })
+    }
+}
