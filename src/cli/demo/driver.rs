@@ -289,6 +289,8 @@ mod tests {
         cashiers.step_through(&half_hour(), &clock).await;
         let tally = cashiers.tally();
         assert!(tally.stale > 500, "{tally:?}");
+        // Brands and units do not change all day: from its second visit on, each cashier's browser holds them.
+        assert!(tally.not_modified >= 2 * u64::from(CASHIERS) * 89, "{tally:?}");
         assert_eq!((tally.foreign, tally.failed), (0, 0), "{:?}", cashiers.findings());
     }
 
