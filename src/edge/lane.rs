@@ -6,8 +6,8 @@ use crate::edge::head::{self, Arrival, Parsed, Received, Refusal, RequestBody, R
 use crate::edge::proxy::{Handed, Proxy, UPGRADED_SILENCE};
 use crate::edge::writer::{self, Recipient};
 use crate::field::Fields;
-use crate::message::chunked::{Chunked, Piece};
 use crate::message;
+use crate::message::chunked::{Chunked, Piece};
 use crate::origin::{Head, Interim, MAX_INTERIM};
 use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
 use crate::policy::Credential;

@@ -205,14 +205,16 @@ impl ProxyHttp for Front {
         for (name, value) in forwarding::about_this_hop(request, trusted) {
             upstream.insert_header(name, value)?;
         }
-        if let Some(cookies) = request.fields.get("cookie").filter(|_| upstream.headers.get_all("cookie").iter().count() > 1)
+        if let Some(cookies) =
+            request.fields.get("cookie").filter(|_| upstream.headers.get_all("cookie").iter().count() > 1)
         {
             upstream.insert_header("Cookie", cookies)?;
         }
         if policy.origin.host == HostField::Origin || !request.fields.contains("host") {
             upstream.insert_header("Host", policy.origin.authority())?;
         }
-        let target = if request.path == "*" { "*".into() } else { format!("{}{}", policy.origin.path, request.target()) };
+        let target =
+            if request.path == "*" { "*".into() } else { format!("{}{}", policy.origin.path, request.target()) };
         upstream.set_raw_path(target.as_bytes())
     }
 
@@ -327,7 +329,8 @@ impl Progress {
 impl Front {
     fn read(&self, session: &mut Session) -> Result<Request, Refusal> {
         let unknown = std::net::IpAddr::from([0, 0, 0, 0]);
-        let client = session.client_addr().and_then(|address| address.as_inet()).map_or(unknown, |address| address.ip());
+        let client =
+            session.client_addr().and_then(|address| address.as_inet()).map_or(unknown, |address| address.ip());
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         let scheme = if tls { Scheme::Https } else { Scheme::Http };
         let has_body = !session.is_body_empty();

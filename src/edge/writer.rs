@@ -201,8 +201,7 @@ mod tests {
 
     fn streamed(framing: Framing, parts: &[Result<&'static str, ()>]) -> Content {
         let broken = || OriginError { kind: OriginErrorKind::Protocol, cause: "broken off".into() };
-        let parts: Vec<_> =
-            parts.iter().map(|part| part.map(Bytes::from).map_err(|()| broken())).collect();
+        let parts: Vec<_> = parts.iter().map(|part| part.map(Bytes::from).map_err(|()| broken())).collect();
         Content::Stream { framing, body: stream::iter(parts).boxed() }
     }
 

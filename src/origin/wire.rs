@@ -74,9 +74,10 @@ async fn read(stream: &mut TcpStream) -> Option<String> {
     loop {
         let text = String::from_utf8_lossy(&octets).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).map_or(0, |length| {
-                length.parse().expect("a number")
-            });
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("Content-Length: "))
+                .map_or(0, |length| length.parse().expect("a number"));
             let chunked = head.contains("chunked");
             if chunked && body.ends_with("0\r\n\r\n") || !chunked && body.len() >= length {
                 return Some(text);
