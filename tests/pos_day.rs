@@ -1,0 +1,112 @@
+//! The day at the point of sale, whole and in process: the sample API as the origin, `config/pos.toml` as the policy, a
+//! clock that stands still between events. Every answer is held against the origin's true state.
+
+use bytes::{Bytes, BytesMut};
+use freshgate::cli::demo::api::Api;
+use freshgate::cli::demo::driver::Cashiers;
+use freshgate::cli::demo::front::Front;
+use freshgate::cli::demo::{day, tally::Tally};
+use freshgate::clock::{Clock, ManualClock, Timestamp};
+use freshgate::config::{self, Overrides};
+use freshgate::field::Fields;
+use freshgate::pipeline::{Answer, Class, Content, Handled, Pipeline};
+use freshgate::policy::{Policy, Scope};
+use freshgate::semantics::request::{Request, Scheme, Version};
+use futures_util::StreamExt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+const SEED: u64 = 1;
+
+/// The pipeline, asked without sockets.
+struct InProcess(Arc<Pipeline>);
+
+#[async_trait::async_trait]
+impl Front for InProcess {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, String> {
+        let (head, body) = request.into_parts();
+        let mut fields: Fields =
+            head.headers.iter().map(|(n, v)| (n.as_str().to_owned(), v.as_bytes().to_vec())).collect();
+        fields.push("Host", "shop.test");
+        let request = Request {
+            method: head.method.to_string(),
+            scheme: Scheme::Http,
+            authority: "shop.test".into(),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().map(str::to_owned),
+            fields,
+            version: Version::Http11,
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            has_body: !body.is_empty(),
+        };
+        let answer = match self.0.classify(&request) {
+            Class::Retrieve => match self.0.retrieve(request, None).await {
+                Handled::Answer(answer) => answer,
+                Handled::Pass(_) => return Err("nothing of this day streams past the store".into()),
+            },
+            Class::Mutate => self.0.mutate(request, body, None).await,
+            Class::Pass(why) => return Err(format!("nothing of this day is only passed on: {why:?}")),
+        };
+        in_http(answer).await
+    }
+}
+
+async fn in_http(answer: Answer) -> Result<http::Response<Bytes>, String> {
+    let mut response = http::Response::builder().status(answer.head.status);
+    for (name, value) in answer.head.fields.iter() {
+        response = response.header(name, value);
+    }
+    let body = match answer.content {
+        Content::Empty => Bytes::new(),
+        Content::Whole(body) => body,
+        Content::Stream { mut body, .. } => {
+            let mut whole = BytesMut::new();
+            while let Some(chunk) = body.next().await {
+                whole.extend_from_slice(&chunk.map_err(|error| error.to_string())?);
+            }
+            whole.freeze()
+        }
+    };
+    response.body(body).map_err(|error| error.to_string())
+}
+
+fn pos(changes: impl Fn(&str) -> String) -> Policy {
+    let text = std::fs::read_to_string("config/pos.toml").expect("the file is part of the project");
+    config::parse(&changes(&text), "config/pos.toml", &Overrides::default(), &|_| None).expect("it is sound").policy
+}
+
+/// Plays the whole day; returns what clients saw, and the GETs that reached the origin.
+async fn play(policy: Policy, scope: Scope) -> (Tally, u64) {
+    let clock = Arc::new(ManualClock::new(Timestamp { wall_ms: 1_767_254_400_000, boot_ms: 0 }));
+    let api = Arc::new(Api::new(SEED, b"in process", 0, clock.clone() as Arc<dyn Clock>));
+    let pipeline = Pipeline::new(Arc::new(policy.clone()), api.clone(), clock.clone(), Arc::new(|_| {}), [1; 32]);
+    let cashiers = Cashiers::new(Arc::new(InProcess(pipeline)), api.clone(), policy, scope);
+    cashiers.step_through(&day::schedule(SEED), &clock).await;
+    let tally = cashiers.tally();
+    assert!(tally.is_clean(), "{tally:?}\n{}", cashiers.findings().join("\n"));
+    let origin = api.all_gets().count;
+    println!(
+        "seed {SEED}, scope {scope:?}: {} GETs, {origin} reached the origin ({:.1} % fewer), oracle {} (× {:.3}), \
+         bytes to clients {:.1} % fewer, {} stale",
+        tally.gets,
+        100.0 * (1.0 - ratio(origin, tally.gets)),
+        tally.oracle,
+        ratio(origin, tally.oracle),
+        100.0 * (1.0 - ratio(tally.bytes, tally.bytes_without)),
+        tally.stale,
+    );
+    (tally, origin)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of one day are far below 2^52")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+#[tokio::test]
+async fn each_cashier_alone_asks_little_more_than_any_correct_cache_must() {
+    let (tally, origin) = play(pos(str::to_owned), Scope::User).await;
+    assert!(ratio(origin, tally.oracle) <= 1.10, "{origin} origin GETs, the oracle needs {}", tally.oracle);
+    assert!(ratio(origin, tally.gets) <= 0.35, "{origin} of {} GETs reached the origin", tally.gets);
+    assert!(ratio(tally.bytes, tally.bytes_without) <= 0.15, "{} of {} bytes", tally.bytes, tally.bytes_without);
+}
