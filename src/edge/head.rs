@@ -20,11 +20,7 @@ pub struct Rules<'p> {
 impl<'p> Rules<'p> {
     /// The rules of `policy`.
     pub fn of(policy: &'p Policy) -> Self {
-        Rules {
-            limits: &policy.server.limits,
-            hosts: &policy.server.hosts,
-            credentials: &policy.identity.credentials,
-        }
+        Rules { limits: &policy.server.limits, hosts: &policy.server.hosts, credentials: &policy.identity.credentials }
     }
 }
 
@@ -163,10 +159,13 @@ impl Line {
 const TOO_MANY_LINES: Refusal = refusal(431, "The request has more header lines than are read here.");
 
 fn malformed(error: httparse::Error, buffer: &[u8]) -> Refusal {
-    let names_a_version = || buffer.splitn(3, |octet| *octet == b' ').nth(2).is_some_and(|end| end.starts_with(b"HTTP/"));
+    let names_a_version =
+        || buffer.splitn(3, |octet| *octet == b' ').nth(2).is_some_and(|end| end.starts_with(b"HTTP/"));
     match error {
         httparse::Error::TooManyHeaders => TOO_MANY_LINES,
-        httparse::Error::Version if names_a_version() => refusal(505, "Only HTTP/1.1 and HTTP/1.0 are understood here."),
+        httparse::Error::Version if names_a_version() => {
+            refusal(505, "Only HTTP/1.1 and HTTP/1.0 are understood here.")
+        }
         httparse::Error::HeaderName => refusal(400, "A header line has no valid name before its colon."),
         httparse::Error::HeaderValue => refusal(400, "A header value holds a control character."),
         httparse::Error::NewLine | httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => {
@@ -238,7 +237,9 @@ fn host(fields: &field::Fields, http11: bool, scheme: Scheme) -> Result<Option<S
         (None, _) if http11 => Err(refusal(400, "HTTP/1.1 requires a Host field.")),
         (None, _) => Ok(None),
         (Some(_), Some(_)) => Err(refusal(400, "Host is there more than once.")),
-        (Some(host), None) => authority(host, scheme).map(Some).ok_or(refusal(400, "Host is not a host name and port.")),
+        (Some(host), None) => {
+            authority(host, scheme).map(Some).ok_or(refusal(400, "Host is not a host name and port."))
+        }
     }
 }
 
@@ -469,7 +470,9 @@ mod tests {
     fn hosts() {
         refused("GET / HTTP/1.1\r\n\r\n", 400);
         refused("GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400);
-        for odd in ["", "a@localhost", "localhost/x", "localhost:", "localhost:99999", "localhost:+1", "[::1", "a b", "é"] {
+        for odd in
+            ["", "a@localhost", "localhost/x", "localhost:", "localhost:99999", "localhost:+1", "[::1", "a b", "é"]
+        {
             refused(format!("GET / HTTP/1.1\r\nHost: {odd}\r\n\r\n"), 400);
         }
         refused("GET / HTTP/1.1\r\nHost: other.example\r\n\r\n", 421);

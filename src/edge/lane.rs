@@ -3,11 +3,12 @@
 
 use crate::edge::handover::{Extent, OneRequest};
 use crate::edge::head::{self, Arrival, Parsed, Received, Refusal, RequestBody, Rules};
+use crate::edge::listener::stopped;
 use crate::edge::proxy::{Handed, Proxy, UPGRADED_SILENCE};
 use crate::edge::writer::{self, Recipient};
 use crate::field::Fields;
-use crate::message::chunked::{Chunked, Piece};
 use crate::message;
+use crate::message::chunked::{Chunked, Piece};
 use crate::origin::{Head, Interim, MAX_INTERIM};
 use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
 use crate::policy::Credential;
@@ -63,9 +64,7 @@ enum Body {
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long, and for how many octets, a connection that is being closed is still read: to close on unread octets
-/// resets it, and the client might lose what it was just told (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(2);
+/// How many octets are read at most from a connection that is being closed.
 const LINGER_OCTETS: usize = 1024 * 1024;
 
 /// Zero means no limit.
@@ -104,7 +103,7 @@ impl Lane {
         if connection.buffer.is_empty() {
             let heard = tokio::select! {
                 heard = timeout(patience, connection.read()) => heard.unwrap_or(false),
-                _ = shutdown.wait_for(|stop| *stop) => false,
+                () = stopped(&mut shutdown) => false,
             };
             if !heard {
                 return Next::Silence;
@@ -281,6 +280,7 @@ impl Lane {
                         body.extend_from_slice(&connection.buffer[at..at + octets]);
                         at += octets;
                     }
+                    Ok(Piece::End(_)) if body.len() as u64 > policy.origin.request_buffer => return Body::Long,
                     Ok(Piece::End(octets)) => {
                         connection.buffer.advance(at + octets);
                         return Body::Whole(body.freeze());
@@ -358,7 +358,7 @@ impl Lane {
             }
         };
         // Whether all of it came is of no interest any more.
-        drop(timeout(LINGER, drained).await);
+        drop(timeout(writer::LINGER, drained).await);
     }
 
     /// Shows the request as it came, but for what proves who sent it (RFC 9110 §9.3.8).

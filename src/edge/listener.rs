@@ -82,15 +82,13 @@ impl Listeners {
     /// finish, and returns when all have, after `server.drain` at the latest.
     pub async fn serve(self, pipeline: Arc<Pipeline>, shutdown: ShutdownWatch) {
         let policy = pipeline.policy.clone();
-        let lane = Arc::new(Lane {
-            proxy: proxy::proxy(pipeline.clone(), self.peers),
-            pipeline,
-            shutdown: shutdown.clone(),
-        });
+        let lane =
+            Arc::new(Lane { proxy: proxy::proxy(pipeline.clone(), self.peers), pipeline, shutdown: shutdown.clone() });
         let limits = &policy.server.limits;
         let room = if limits.connections == 0 { Semaphore::MAX_PERMITS } else { limits.connections };
         let door = Door { lane, tls: self.tls, room: Arc::new(Semaphore::new(room)), limits: limits.clone() };
-        join_all(self.sockets.into_iter().map(|socket| door.attend(socket, shutdown.clone(), policy.server.drain))).await;
+        join_all(self.sockets.into_iter().map(|socket| door.attend(socket, shutdown.clone(), policy.server.drain)))
+            .await;
     }
 }
 
@@ -143,7 +141,7 @@ impl Door {
                 },
                 // A task that panicked has cost its own connection; Tokio has printed why.
                 Some(_) = connections.join_next() => {}
-                _ = shutdown.wait_for(|stop| *stop) => break,
+                () = stopped(&mut shutdown) => break,
             }
         }
         drop(socket);
@@ -175,6 +173,11 @@ impl Door {
             }
         });
     }
+}
+
+/// Waits until no further requests are to be taken; whoever could say so having gone says so too.
+pub(super) async fn stopped(shutdown: &mut ShutdownWatch) {
+    drop(shutdown.wait_for(|stop| *stop).await);
 }
 
 /// The connection as Pingora knows connections, with its client's address.

@@ -10,4 +10,6 @@ pub mod lane;
 pub mod listener;
 pub mod proxy;
 pub mod rescue;
+#[cfg(test)]
+mod tests;
 pub mod writer;

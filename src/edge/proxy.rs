@@ -4,7 +4,7 @@
 //! pass. An HTTP/2 request is judged in `request_filter`, by the same pipeline, and answered there if it can be.
 
 use crate::edge::head::{Arrival, Refusal, Rules};
-use crate::edge::{http2, rescue};
+use crate::edge::{http2, rescue, writer};
 use crate::field::Fields;
 use crate::origin::peer::Peers;
 use crate::origin::{Head, MAX_INTERIM, OriginErrorKind};
@@ -26,6 +26,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use std::any::Any;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// The proxy that Pingora runs.
 pub type Proxy = HttpProxy<Front>;
@@ -205,14 +206,16 @@ impl ProxyHttp for Front {
         for (name, value) in forwarding::about_this_hop(request, trusted) {
             upstream.insert_header(name, value)?;
         }
-        if let Some(cookies) = request.fields.get("cookie").filter(|_| upstream.headers.get_all("cookie").iter().count() > 1)
+        if let Some(cookies) =
+            request.fields.get("cookie").filter(|_| upstream.headers.get_all("cookie").iter().count() > 1)
         {
             upstream.insert_header("Cookie", cookies)?;
         }
         if policy.origin.host == HostField::Origin || !request.fields.contains("host") {
             upstream.insert_header("Host", policy.origin.authority())?;
         }
-        let target = if request.path == "*" { "*".into() } else { format!("{}{}", policy.origin.path, request.target()) };
+        let target =
+            if request.path == "*" { "*".into() } else { format!("{}{}", policy.origin.path, request.target()) };
         upstream.set_raw_path(target.as_bytes())
     }
 
@@ -292,6 +295,9 @@ impl ProxyHttp for Front {
             }
             // If the client has gone too, there is nobody to tell.
             drop(respond(session, answer.head, answer.content).await);
+            if !session.is_http2() {
+                drop(timeout(writer::LINGER, session.drain_request_body()).await);
+            }
         }
         FailToProxy { error_code: failure.map_or(0, |failure| failure.status), can_reuse_downstream: false }
     }
@@ -327,7 +333,8 @@ impl Progress {
 impl Front {
     fn read(&self, session: &mut Session) -> Result<Request, Refusal> {
         let unknown = std::net::IpAddr::from([0, 0, 0, 0]);
-        let client = session.client_addr().and_then(|address| address.as_inet()).map_or(unknown, |address| address.ip());
+        let client =
+            session.client_addr().and_then(|address| address.as_inet()).map_or(unknown, |address| address.ip());
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         let scheme = if tls { Scheme::Https } else { Scheme::Http };
         let has_body = !session.is_body_empty();

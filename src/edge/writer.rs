@@ -16,6 +16,10 @@ use tokio::time::timeout;
 /// How long a client may take none of what it is sent.
 pub const STALL: Duration = Duration::from_secs(60);
 
+/// How long a connection that is being closed is still read: to close on unread octets resets it, and the client might
+/// lose what it was just told (RFC 9112 §9.6).
+pub const LINGER: Duration = Duration::from_secs(2);
+
 /// Bodies up to this size are copied behind their head, so that both leave in one write.
 const ONE_WRITE: usize = 16 * 1024;
 
@@ -201,8 +205,7 @@ mod tests {
 
     fn streamed(framing: Framing, parts: &[Result<&'static str, ()>]) -> Content {
         let broken = || OriginError { kind: OriginErrorKind::Protocol, cause: "broken off".into() };
-        let parts: Vec<_> =
-            parts.iter().map(|part| part.map(Bytes::from).map_err(|()| broken())).collect();
+        let parts: Vec<_> = parts.iter().map(|part| part.map(Bytes::from).map_err(|()| broken())).collect();
         Content::Stream { framing, body: stream::iter(parts).boxed() }
     }
 

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn a_head_is_kept_as_it_came() {
-        let mut buffer = BytesMut::from(&b"HTTP/1.1 299 D\xc3\xa9j\xe0 vu\r\nX-oDD: \xff\x80\r\nETag: W/x\r\n\r\nbody"[..]);
+        let mut buffer =
+            BytesMut::from(&b"HTTP/1.1 299 D\xc3\xa9j\xe0 vu\r\nX-oDD: \xff\x80\r\nETag: W/x\r\n\r\nbody"[..]);
         let received = take(&mut buffer).expect("a head").expect("a complete head");
         assert_eq!(received.head.status, 299);
         assert_eq!(&received.head.reason[..], b"D\xc3\xa9j\xe0 vu");

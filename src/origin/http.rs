@@ -4,13 +4,11 @@
 //! A connection goes back to the pool only when everything on it was as it should be. Whatever drops a [`Reply`] before
 //! its end closes the connection, which is the only way to stop an origin.
 
-use crate::message::chunked::{Chunked, Piece};
 use crate::message;
+use crate::message::chunked::{Chunked, Piece};
 use crate::origin::head::{self, Received};
 use crate::origin::peer::Peers;
-use crate::origin::{
-    Ask, Framing, Head, Interim, MAX_INTERIM, Origin, OriginError, OriginErrorKind, Reply, Sending,
-};
+use crate::origin::{Ask, Framing, Head, Interim, MAX_INTERIM, Origin, OriginError, OriginErrorKind, Reply, Sending};
 use crate::policy::{self, HostField};
 use crate::semantics::forwarding;
 use bytes::{Bytes, BytesMut};
@@ -187,8 +185,12 @@ impl Connection {
                 }
                 match self.stream.read_buf(&mut self.buffer).await {
                     Ok(1..) => answered = true,
-                    Ok(0) => return Err(Failed { error: broken("it closed the connection instead of answering"), answered }),
-                    Err(error) => return Err(Failed { error: broken(&format!("the connection broke: {error}")), answered }),
+                    Ok(0) => {
+                        return Err(Failed { error: broken("it closed the connection instead of answering"), answered });
+                    }
+                    Err(error) => {
+                        return Err(Failed { error: broken(&format!("the connection broke: {error}")), answered });
+                    }
                 }
             };
             match received.head.status {
