@@ -6,11 +6,13 @@ use crate::origin::http::HttpOrigin;
 use crate::origin::wire::{Act, Wire};
 use crate::pipeline::Pipeline;
 use crate::policy;
+use bytes::Bytes;
+use pingora::tls::{ClientConfig, RootCertStore, ServerName, TlsConnector, install_default_crypto_provider};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -436,4 +438,142 @@ async fn what_cannot_be_bound_is_known_before_anything_is_served() {
     policy.server.tls = Some(policy::Tls { cert: "missing.pem".into(), key: "missing.key".into() });
     let Err(BindError::Certificate(why)) = Listeners::bind(&policy) else { panic!("a missing certificate") };
     assert!(why.contains("missing.pem"), "{why}");
+}
+
+/// A certificate for `localhost`, as files.
+struct Certificate {
+    folder: tempfile::TempDir,
+    roots: RootCertStore,
+}
+
+impl Certificate {
+    fn new() -> Certificate {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).expect("a file");
+        std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).expect("a file");
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("a root");
+        Certificate { folder, roots }
+    }
+
+    fn files(&self) -> policy::Tls {
+        policy::Tls { cert: self.folder.path().join("cert.pem"), key: self.folder.path().join("key.pem") }
+    }
+
+    /// A TLS connection to `address`, offering one protocol.
+    async fn connect(&self, address: SocketAddr, protocol: &str) -> impl AsyncRead + AsyncWrite + Unpin + Send + use<> {
+        install_default_crypto_provider();
+        let mut config = ClientConfig::builder().with_root_certificates(self.roots.clone()).with_no_client_auth();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let tcp = TcpStream::connect(address).await.expect("the proxy listens");
+        let name = ServerName::try_from("localhost").expect("a name");
+        TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("a handshake")
+    }
+}
+
+/// One HTTP/2 request and its answer: status, the Cache-Status, and the body or `None` where the stream was reset.
+async fn http2(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: &str,
+    uri: &str,
+    body: &'static str,
+) -> (u16, String, Option<String>) {
+    let (mut send, connection) = h2::client::handshake(io).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let mut request = http::Request::builder().method(method).uri(uri);
+    if !body.is_empty() {
+        request = request.header("content-length", body.len());
+    }
+    let request = request.body(()).expect("a request");
+    let (answer, mut sending) = send.send_request(request, body.is_empty()).expect("room");
+    if !body.is_empty() {
+        sending.send_data(Bytes::from_static(body.as_bytes()), true).expect("room");
+    }
+    let (head, mut stream) = answer.await.expect("an answer").into_parts();
+    let cache_status = head.headers.get("cache-status").map_or("", |value| value.to_str().expect("text")).to_owned();
+    let mut text = String::new();
+    while let Some(octets) = stream.data().await {
+        match octets {
+            Ok(octets) => text.push_str(std::str::from_utf8(&octets).expect("text")),
+            Err(_) => return (head.status.as_u16(), cache_status, None),
+        }
+    }
+    (head.status.as_u16(), cache_status, Some(text))
+}
+
+#[tokio::test]
+async fn tls_brings_both_versions() {
+    let certificate = Certificate::new();
+    let scripts = vec![vec![Act::Read, Act::Write(OK), Act::Read, Act::Write(OK)]];
+    let mut front = Front::with(scripts, |policy| policy.server.tls = Some(certificate.files())).await;
+
+    let mut old = certificate.connect(front.address, "http/1.1").await;
+    old.write_all(last("/a").as_bytes()).await.expect("the proxy reads");
+    let mut text = String::new();
+    old.read_to_string(&mut text).await.expect("a clean close");
+    in_order(&text, &["HTTP/1.1 200 OK\r\n", "ok"]);
+    in_order(&front.origin.request().await, &["X-Forwarded-Proto: https\r\n"]);
+
+    let new = certificate.connect(front.address, "h2").await;
+    let answer = http2(new, "GET", "https://localhost/a?b", "").await;
+    assert_eq!(answer, (200, "freshgate; fwd=miss".into(), Some("ok".into())));
+    let request = front.origin.request().await;
+    in_order(&request.to_lowercase(), &["get /a?b http/1.1\r\n", "host: localhost\r\n", "via: 2.0 freshgate\r\n"]);
+}
+
+#[tokio::test]
+async fn http2_with_prior_knowledge() {
+    let scripts = |octets| vec![vec![Act::Read, Act::Write(octets)]];
+    let h2c = |policy: &mut policy::Policy| policy.server.h2c = true;
+    let ask = |method, path, body: &'static str| async move {
+        let mut front = Front::with(scripts(CHUNKED), h2c).await;
+        let io = front.connect().await;
+        let answer = http2(io, method, &format!("http://localhost{path}"), body).await;
+        (answer, front.origin.request().await)
+    };
+    let (answer, _) = ask("GET", "/a", "").await;
+    assert_eq!(answer, (200, "freshgate; fwd=miss".into(), Some("ok".into())));
+    let (answer, _) = ask("GET", "/stream/a", "").await;
+    assert_eq!(answer, (200, "freshgate; fwd=bypass; fwd-status=200".into(), Some("ok".into())));
+    let (answer, request) = ask("POST", "/a", "hello").await;
+    assert_eq!(answer, (200, "freshgate; fwd=miss".into(), Some("ok".into())));
+    assert!(request.ends_with("\r\n\r\nhello"), "{request:?}");
+
+    let front = Front::with(scripts("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok"), h2c).await;
+    let (status, _, body) = http2(front.connect().await, "GET", "http://localhost/a", "").await;
+    assert_eq!((status, body), (200, None), "a body that breaks off is reset");
+
+    let front = Front::with(Vec::new(), h2c).await;
+    let (status, ..) = http2(front.connect().await, "GET", "http://localhost/../a", "").await;
+    assert_eq!(status, 400);
+    assert!(front.talk("GET / HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 400 "), "HTTP/1.1 is still spoken");
+}
+
+#[tokio::test]
+async fn an_origin_behind_tls() {
+    let certificate = Certificate::new();
+    let behind = |policy: &mut policy::Policy| policy.server.tls = Some(certificate.files());
+    let mut inner = Front::with(vec![vec![Act::Read, Act::Write(OK)]; 2], behind).await;
+    let port = inner.address.port();
+    let outer = Front::with(Vec::new(), |policy| {
+        policy.origin.tls = true;
+        policy.origin.name = "localhost".into();
+        policy.origin.port = port;
+        policy.origin.ca = certificate.files().cert;
+    })
+    .await;
+    for path in ["/a", "/stream/a"] {
+        in_order(&outer.talk(&last(path)).await, &["HTTP/1.1 200 OK\r\n", "ok"]);
+        in_order(&inner.origin.request().await.to_lowercase(), &["via: 1.1 freshgate, 1.1 freshgate\r\n"]);
+    }
+    let strict = Front::with(Vec::new(), |policy| {
+        policy.origin.tls = true;
+        policy.origin.name = "localhost".into();
+        policy.origin.port = port;
+    })
+    .await;
+    for path in ["/a", "/stream/a"] {
+        assert!(strict.talk(&last(path)).await.starts_with("HTTP/1.1 502 "), "a certificate nobody vouches for");
+    }
 }

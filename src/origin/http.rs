@@ -186,7 +186,10 @@ impl Connection {
                 match self.stream.read_buf(&mut self.buffer).await {
                     Ok(1..) => answered = true,
                     Ok(0) => {
-                        return Err(Failed { error: broken("it closed the connection instead of answering"), answered });
+                        return Err(Failed {
+                            error: broken("it closed the connection instead of answering"),
+                            answered,
+                        });
                     }
                     Err(error) => {
                         return Err(Failed { error: broken(&format!("the connection broke: {error}")), answered });
