@@ -270,33 +270,37 @@ impl Lane {
 
     /// The octets stay in the buffer until the end has come, so that a body that turns out long can be handed over.
     async fn chunked_body(&self, connection: &mut Connection) -> Body {
-        let policy = &self.pipeline.policy;
-        let (mut chunks, mut body, mut at) = (Chunked::default(), BytesMut::new(), 0);
+        let (limit, hold) = (self.pipeline.policy.server.limits.body, self.pipeline.policy.origin.request_buffer);
+        let (mut chunks, mut body, mut at, mut ended) = (Chunked::default(), BytesMut::new(), 0, false);
         loop {
-            while at < connection.buffer.len() {
-                match chunks.next(&connection.buffer[at..]) {
-                    Ok(Piece::Framing(octets)) => at += octets,
+            while at < connection.buffer.len() && !ended {
+                let unread = &connection.buffer[at..];
+                at += match chunks.next(unread) {
+                    Ok(Piece::Framing(octets)) => octets,
                     Ok(Piece::Data(octets)) => {
-                        body.extend_from_slice(&connection.buffer[at..at + octets]);
-                        at += octets;
+                        body.extend_from_slice(&unread[..octets]);
+                        octets
                     }
-                    Ok(Piece::End(_)) if body.len() as u64 > policy.origin.request_buffer => return Body::Long,
                     Ok(Piece::End(octets)) => {
-                        connection.buffer.advance(at + octets);
-                        return Body::Whole(body.freeze());
+                        ended = true;
+                        octets
                     }
                     Err(malformed) => {
                         tracing::debug!(client = %connection.arrival.client, "a chunked body with {}", malformed.0);
                         return Body::Refused(Refusal { status: 400, why: "The request's body is not well chunked." });
                     }
-                }
+                };
             }
-            if policy.server.limits.body > 0 && body.len() as u64 > policy.server.limits.body {
+            if limit > 0 && body.len() as u64 > limit {
                 return Body::Refused(TOO_LONG);
             }
             // Small chunks can cost many times what they carry; the bound is on both.
-            if body.len() as u64 > policy.origin.request_buffer || at as u64 > 4 * policy.origin.request_buffer {
+            if body.len() as u64 > hold || at as u64 > hold.saturating_mul(4).max(1024) {
                 return Body::Long;
+            }
+            if ended {
+                connection.buffer.advance(at);
+                return Body::Whole(body.freeze());
             }
             if let Some(failed) = self.more_body(connection).await {
                 return failed;

@@ -64,6 +64,8 @@ pub struct Progress {
     handed: Option<Handed>,
     /// Attempts to reach the origin that failed before anything was sent.
     attempts: usize,
+    /// How many addresses the origin has.
+    addresses: usize,
     /// Sent a second time because a pooled connection had broken.
     repeated: bool,
     /// How many 1xx responses have been passed on.
@@ -145,6 +147,7 @@ impl ProxyHttp for Front {
             error.as_up();
             error
         })?;
+        progress.addresses = found.len();
         let mut peer = self.peers.at(found[progress.attempts % found.len()]);
         if progress.handed.as_ref().is_some_and(|handed| handed.upgrades) {
             peer.options.read_timeout = Some(UPGRADED_SILENCE);
@@ -161,7 +164,7 @@ impl ProxyHttp for Front {
         mut error: Box<Error>,
     ) -> Box<Error> {
         progress.attempts += 1;
-        error.set_retry(progress.attempts < MAX_ATTEMPTS && *error.etype() == ErrorType::ConnectRefused);
+        error.set_retry(progress.attempts < progress.addresses.min(MAX_ATTEMPTS));
         error
     }
 

@@ -314,6 +314,54 @@ async fn an_upgraded_connection_is_passed_on() {
 }
 
 #[tokio::test]
+async fn a_refused_upgrade_keeps_the_connection() {
+    let front = Front::start(vec![vec![Act::Read, Act::Write(OK)], vec![Act::Read, Act::Write(OK)]]).await;
+    let mut client = front.connect().await;
+    let request = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    client.write_all(request.as_bytes()).await.expect("the proxy reads");
+    in_order(&until(&mut client, "\r\n\r\nok").await, &["HTTP/1.1 200 OK\r\n", "fwd=bypass"]);
+    client.write_all(last("/a").as_bytes()).await.expect("the proxy reads");
+    in_order(&rest(&mut client).await, &["HTTP/1.1 200 OK\r\n", "fwd=miss", "ok"]);
+}
+
+#[tokio::test]
+async fn a_stream_ends_at_the_origin_when_its_client_leaves() {
+    let endless = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
+    let mut front = Front::start(vec![vec![Act::Read, Act::Write(endless), Act::Hold]]).await;
+    let mut client = front.connect().await;
+    client.write_all(get("/stream/a").as_bytes()).await.expect("the proxy reads");
+    until(&mut client, "2\r\nok\r\n").await;
+    front.origin.request().await;
+    drop(client);
+    assert_eq!(front.origin.request().await, "", "the origin's connection was closed");
+}
+
+/// Two streamed requests, the second on a connection that the origin breaks instead of answering.
+async fn streamed_over_a_broken_connection(second: &str) -> (String, usize) {
+    let scripts = vec![vec![Act::Read, Act::Write(OK), Act::Read], vec![Act::Read, Act::Write(OK)]];
+    let mut front = Front::start(scripts).await;
+    in_order(&front.talk(&last("/stream/a")).await, &["HTTP/1.1 200 OK\r\n", "ok"]);
+    front.origin.request().await;
+    let text = front.talk(second).await;
+    front.origin.request().await;
+    (text, front.origin.unasked())
+}
+
+#[tokio::test]
+async fn a_streamed_request_is_repeated_only_where_that_is_safe() {
+    let (text, repeated) = streamed_over_a_broken_connection(&last("/stream/a")).await;
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text:?}");
+    assert_eq!(repeated, 1);
+    for method in ["PUT", "DELETE", "POST"] {
+        let body = long();
+        let head = format!("{method} /a HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+        let (text, repeated) = streamed_over_a_broken_connection(&(head + &body)).await;
+        assert!(text.starts_with("HTTP/1.1 502 "), "{text:?}");
+        assert_eq!(repeated, 0, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_refused_is_said_and_closed() {
     let front = Front::start(Vec::new()).await;
     for (request, status) in [
