@@ -3,7 +3,6 @@
 
 use crate::edge::handover::{Extent, OneRequest};
 use crate::edge::head::{self, Arrival, Parsed, Received, Refusal, RequestBody, Rules};
-use crate::edge::listener::stopped;
 use crate::edge::proxy::{Handed, Proxy, UPGRADED_SILENCE};
 use crate::edge::writer::{self, Recipient};
 use crate::field::Fields;
@@ -326,7 +325,7 @@ impl Lane {
         if self.write(&mut connection.stream, answer, to).await {
             return Some(connection);
         }
-        connection.stream.shutdown().await;
+        connection.close().await;
         None
     }
 
@@ -353,16 +352,7 @@ impl Lane {
     async fn close_with(&self, mut connection: Connection, answer: Answer, head_only: bool) {
         let to = Recipient { version: Version::Http11, head_only, persists: false };
         self.write(&mut connection.stream, answer, to).await;
-        connection.stream.shutdown().await;
-        let mut discarded = 0;
-        let drained = async {
-            while discarded < LINGER_OCTETS && connection.read().await {
-                discarded += connection.buffer.len();
-                connection.buffer.clear();
-            }
-        };
-        // Whether all of it came is of no interest any more.
-        drop(timeout(writer::LINGER, drained).await);
+        connection.close().await;
     }
 
     /// Shows the request as it came, but for what proves who sent it (RFC 9110 §9.3.8).
@@ -432,10 +422,29 @@ async fn relayed<T, F: Future<Output = T>>(
     }
 }
 
+/// Waits until no further requests are to be taken; whoever could say so having gone says so too.
+pub(super) async fn stopped(shutdown: &mut ShutdownWatch) {
+    drop(shutdown.wait_for(|stop| *stop).await);
+}
+
 impl Connection {
     /// Reads more into the buffer; `false` if nothing more will come.
     async fn read(&mut self) -> bool {
         self.buffer.reserve(4096);
         matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..))
+    }
+
+    /// Closes the connection so that its client gets everything it was sent.
+    async fn close(mut self) {
+        self.stream.shutdown().await;
+        let mut discarded = 0;
+        let drained = async {
+            while discarded < LINGER_OCTETS && self.read().await {
+                discarded += self.buffer.len();
+                self.buffer.clear();
+            }
+        };
+        // Whether all of it came is of no interest any more.
+        drop(timeout(writer::LINGER, drained).await);
     }
 }

@@ -2,7 +2,7 @@
 //! own, until the process is to end.
 
 use crate::edge::head::Arrival;
-use crate::edge::lane::Lane;
+use crate::edge::lane::{Lane, stopped};
 use crate::edge::proxy;
 use crate::origin::peer::Peers;
 use crate::pipeline::Pipeline;
@@ -173,11 +173,6 @@ impl Door {
             }
         });
     }
-}
-
-/// Waits until no further requests are to be taken; whoever could say so having gone says so too.
-pub(super) async fn stopped(shutdown: &mut ShutdownWatch) {
-    drop(shutdown.wait_for(|stop| *stop).await);
 }
 
 /// The connection as Pingora knows connections, with its client's address.

@@ -470,6 +470,7 @@ async fn what_is_under_way_finishes_before_the_end() {
         front.origin.go_on();
         assert!(rest(client).await.ends_with("\r\n\r\nok"));
     }
+    drop((busy, streaming));
     front.served.await.expect("serve() returns");
     assert!(TcpStream::connect(front.address).await.is_err(), "nobody listens any more");
 }

@@ -71,7 +71,9 @@ fn put_head(out: &mut BytesMut, head: &Head, to: Recipient, delimited: Delimited
     put_status_line(out, head);
     for (name, value) in head.fields.iter() {
         let own = ["connection", "keep-alive", "transfer-encoding"];
-        let framing = delimited != Delimited::NoBody && name.eq_ignore_ascii_case(b"content-length");
+        // Without a body the length is that of the 200; 204 has none to name (RFC 9110 §8.6).
+        let described = delimited == Delimited::NoBody && head.status != 204;
+        let framing = !described && name.eq_ignore_ascii_case(b"content-length");
         if !framing && !own.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes())) {
             message::put_line(out, name, value);
         }
@@ -251,6 +253,8 @@ mod tests {
         let described = "Content-Length: 5\r\n\r\n";
         check(304, &length, Content::Empty, HTTP11, &format!("HTTP/1.1 304 Fine\r\n{described}"), (0, true));
         check(204, &[], Content::Empty, HTTP11, "HTTP/1.1 204 Fine\r\n\r\n", (0, true));
+        let zero = [("Content-Length", "0")];
+        check(204, &zero, Content::Empty, HTTP11, "HTTP/1.1 204 Fine\r\n\r\n", (0, true));
         check(201, &[], Content::Empty, HTTP11, "HTTP/1.1 201 Fine\r\nContent-Length: 0\r\n\r\n", (0, true));
         let head = Recipient { head_only: true, ..HTTP11 };
         check(200, &length, Content::Empty, head, &format!("HTTP/1.1 200 Fine\r\n{described}"), (0, true));
