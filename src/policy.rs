@@ -3,9 +3,13 @@
 //! [`config`](crate::config) turns what was written into these types; everything above reads only them.
 //! [`Routes::select`] is the only place where a path meets a route.
 
+mod matcher;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use matcher::Matcher;
 
 /// A whole configuration, resolved.
 #[derive(Clone, Debug)]
@@ -91,6 +95,16 @@ pub enum HostField {
     Client,
     /// The authority of the origin's URL.
     Origin,
+}
+
+impl HostField {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            HostField::Client => "client",
+            HostField::Origin => "origin",
+        }
+    }
 }
 
 /// `[admin]`: its own listener, never the public one.
@@ -196,6 +210,27 @@ pub struct Pattern {
     pub literal_prefix: String,
 }
 
+impl Pattern {
+    /// The pattern of `path` below `base`; `base` is empty, or begins with a slash and does not end with one.
+    pub fn below(base: &str, path: &str) -> Self {
+        // The matching form of a path has no trailing slash, so `/` below a base is the base itself.
+        let text = if path == "/" && !base.is_empty() { base.to_owned() } else { format!("{base}{path}") };
+        let kind = match text.find('{') {
+            None => PatternKind::Collection,
+            Some(_) if text.contains("{*") => PatternKind::Remainder,
+            Some(_) => PatternKind::Item,
+        };
+        let literal_prefix = text[..text.find('{').unwrap_or(text.len())].to_owned();
+        Pattern { text, kind, literal_prefix }
+    }
+
+    /// The names of its parameters, in order; that of a remainder without its `*`.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        let after_braces = self.text.split('{').skip(1);
+        after_braces.filter_map(|part| part.split('}').next()).map(|name| name.trim_start_matches('*'))
+    }
+}
+
 /// What a path of a route stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternKind {
@@ -213,6 +248,24 @@ pub enum Mode {
     Cache,
     /// Forwarded, never stored; mutations still invalidate.
     Pass,
+}
+
+impl Mode {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Cache => "cache",
+            Mode::Pass => "pass",
+        }
+    }
+
+    /// What it means, as a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Mode::Cache => "Answered from the store where that is allowed.",
+            Mode::Pass => "Forwarded and never stored; mutations still invalidate.",
+        }
+    }
 }
 
 /// Who decides how long a response is fresh.
@@ -233,10 +286,40 @@ pub enum Scope {
     Public,
 }
 
+impl Scope {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Scope::User => "user",
+            Scope::Public => "public",
+        }
+    }
+
+    /// What it means, as a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Scope::User => "Nobody is answered with what the origin said to other credentials.",
+            Scope::Public => {
+                "Everybody is answered with what the origin said to anybody: only for what every caller may read."
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginCacheControl {
     Respect,
     Ignore,
+}
+
+impl OriginCacheControl {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            OriginCacheControl::Respect => "respect",
+            OriginCacheControl::Ignore => "ignore",
+        }
+    }
 }
 
 /// What a client's own Cache-Control can ask for.
@@ -247,6 +330,17 @@ pub enum RequestCacheControl {
     Ignore,
     /// RFC 9111 §5.2.1.
     Respect,
+}
+
+impl RequestCacheControl {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            RequestCacheControl::Reload => "reload",
+            RequestCacheControl::Ignore => "ignore",
+            RequestCacheControl::Respect => "respect",
+        }
+    }
 }
 
 /// Which query parameters tell responses apart.
@@ -263,6 +357,16 @@ pub enum SetCookie {
     Refuse,
     /// Stored without it; its first caller gets it.
     Strip,
+}
+
+impl SetCookie {
+    /// As written in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            SetCookie::Refuse => "refuse",
+            SetCookie::Strip => "strip",
+        }
+    }
 }
 
 /// Something a mutation invalidates besides its own route.
@@ -299,7 +403,7 @@ pub struct LastModified {
 pub struct Routes {
     /// In file order; the last one is the implicit plain-mode route for paths that no route names.
     all: Vec<Route>,
-    matcher: matchit::Router<(RouteId, u16)>,
+    matcher: Matcher,
     case_insensitive: bool,
 }
 
@@ -313,12 +417,17 @@ pub struct Selected<'r> {
     pub params: Vec<(String, String)>,
 }
 
-/// Two patterns that match the same paths, by route name and text.
+/// The name of the implicit route, and of its entity.
+pub const IMPLICIT: &str = "unrouted";
+
+/// A pattern that matches the same paths as one before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EqualPatterns {
     pub route: RouteId,
+    /// As in [`Pattern::text`], like `other_pattern`.
     pub pattern: String,
-    pub problem: String,
+    pub other: RouteId,
+    pub other_pattern: String,
 }
 
 impl Routes {
@@ -327,17 +436,19 @@ impl Routes {
     /// # Errors
     /// Patterns that match the same paths, all of them.
     pub fn new(all: Vec<Route>, case_insensitive: bool) -> Result<Self, Vec<EqualPatterns>> {
-        let mut matcher = matchit::Router::new();
+        let mut matcher = Matcher::default();
         let mut problems = Vec::new();
         for route in &all {
             for (index, pattern) in route.patterns.iter().enumerate() {
                 let text = if case_insensitive { pattern.text.to_lowercase() } else { pattern.text.clone() };
                 let index = u16::try_from(index).expect("config bounds the number of paths");
-                if let Err(problem) = matcher.insert(text, (route.id, index)) {
+                if let Err((other, number)) = matcher.insert(&text, (route.id, index)) {
+                    let other = &all[usize::from(other.0)];
                     problems.push(EqualPatterns {
                         route: route.id,
                         pattern: pattern.text.clone(),
-                        problem: problem.to_string(),
+                        other: other.id,
+                        other_pattern: other.patterns[usize::from(number)].text.clone(),
                     });
                 }
             }
@@ -373,18 +484,39 @@ impl Routes {
     /// The route of a path: literal beats `{id}` beats `{*rest}`; a path nobody names has the implicit route.
     /// `path` is in [matching form](Self::matching_form).
     pub fn select(&self, path: &str) -> Selected<'_> {
-        match self.matcher.at(path) {
-            Ok(found) => {
-                let (route, pattern) = *found.value;
-                let route = self.get(route);
-                Selected {
-                    route,
-                    pattern: Some(&route.patterns[usize::from(pattern)]),
-                    params: found.params.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-                }
+        let Some(((route, number), values)) = self.matcher.find(path) else {
+            return Selected { route: self.implicit(), pattern: None, params: Vec::new() };
+        };
+        let route = self.get(route);
+        let pattern = &route.patterns[usize::from(number)];
+        let values = values.into_iter().map(str::to_owned);
+        let params = pattern.parameters().map(str::to_owned).zip(values).collect();
+        Selected { route, pattern: Some(pattern), params }
+    }
+
+    /// The route that `path`, in matching form, lies below: the deepest one that has a path of whole segments with
+    /// which `path` begins and after which it goes on, as `/products/5/adjust` does after `/products/{id}`.
+    pub fn below(&self, path: &str) -> Option<&Route> {
+        let mut rest = path;
+        while let Some((shorter, _)) = rest.rsplit_once('/').filter(|_| rest != "/") {
+            rest = if shorter.is_empty() { "/" } else { shorter };
+            let found = self.select(rest);
+            if found.pattern.is_some() {
+                return Some(found.route);
             }
-            Err(_) => Selected { route: self.implicit(), pattern: None, params: Vec::new() },
         }
+        None
+    }
+
+    /// Every route whose literal prefix begins `path`, in matching form. The comparison is by character, not by
+    /// segment, and a prefix counts without its trailing slash: too many rather than one too few.
+    pub fn with_literal_prefix_of(&self, path: &str) -> impl Iterator<Item = &Route> {
+        self.all.iter().filter(move |route| {
+            route.patterns.iter().any(|pattern| {
+                let prefix = pattern.literal_prefix.trim_end_matches('/');
+                if self.case_insensitive { path.starts_with(&prefix.to_lowercase()) } else { path.starts_with(prefix) }
+            })
+        })
     }
 }
 

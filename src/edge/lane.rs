@@ -335,7 +335,7 @@ impl Lane {
         let written = writer::answer(stream, &head, content, to).await;
         exchange.sent_bytes = written.body;
         exchange.latency = self.pipeline.clock.now() - exchange.at;
-        self.pipeline.observe(exchange);
+        self.pipeline.observe(&exchange);
         written.persists
     }
 

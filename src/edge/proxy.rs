@@ -5,7 +5,7 @@
 
 use crate::edge::head::{Arrival, Refusal, Rules};
 use crate::edge::{http2, rescue, writer};
-use crate::field::Fields;
+use crate::field::{Fields, entity_tag};
 use crate::origin::peer::Peers;
 use crate::origin::{Head, MAX_INTERIM, OriginErrorKind};
 use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
@@ -214,6 +214,16 @@ impl ProxyHttp for Front {
         {
             upstream.insert_header("Cookie", cookies)?;
         }
+        // Entity-tags made here mean nothing to the origin.
+        let known = entity_tag::without_ours(&request.fields);
+        if known != request.fields {
+            for name in ["if-match", "if-none-match", "if-range", "range"] {
+                upstream.remove_header(name);
+                for value in known.get_all(name) {
+                    upstream.append_header(name, value)?;
+                }
+            }
+        }
         if policy.origin.host == HostField::Origin || !request.fields.contains("host") {
             upstream.insert_header("Host", policy.origin.authority())?;
         }
@@ -286,9 +296,6 @@ impl ProxyHttp for Front {
             session.set_keepalive(None);
             let request = progress.handed.as_ref().map(|handed| &handed.request);
             let mut answer = self.pipeline.refuse(request, status, why);
-            if status == 503 {
-                answer.head.fields.set("Retry-After", rescue::RETRY_AFTER);
-            }
             if let Some(Handed { passage, .. }) = &mut progress.handed {
                 passage.exchange.status = status;
                 if let CacheStatus::Forward(forwarded) = &mut passage.exchange.cache_status {
@@ -320,7 +327,7 @@ impl ProxyHttp for Front {
             exchange.origin_bytes = session.upstream_body_bytes_received() as u64;
             exchange.sent_bytes = session.body_bytes_sent() as u64;
             exchange.latency = self.pipeline.clock.now() - exchange.at;
-            self.pipeline.observe(exchange);
+            self.pipeline.observe(&exchange);
         }
     }
 }
@@ -376,7 +383,7 @@ impl Front {
         let outcome = respond(session, head, content).await;
         exchange.sent_bytes = session.body_bytes_sent() as u64;
         exchange.latency = self.pipeline.clock.now() - exchange.at;
-        self.pipeline.observe(exchange);
+        self.pipeline.observe(&exchange);
         outcome
     }
 }

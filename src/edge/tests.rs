@@ -5,12 +5,13 @@ use crate::edge::listener::{BindError, Listeners};
 use crate::origin::http::HttpOrigin;
 use crate::origin::wire::{Act, Wire};
 use crate::pipeline::Pipeline;
+use crate::pipeline::exchange::Exchange;
 use crate::policy;
 use bytes::Bytes;
 use pingora::tls::{ClientConfig, RootCertStore, ServerName, TlsConnector, install_default_crypto_provider};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,6 +20,9 @@ use tokio::task::JoinHandle;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+
+/// What is said of the first answer to a GET.
+const STORED: &str = "freshgate; fwd=uri-miss; fwd-status=200; stored";
 
 /// Longer than `request_buffer` below.
 fn long() -> String {
@@ -70,14 +74,29 @@ fn policy(origin: SocketAddr) -> policy::Policy {
             stale_on_disconnect: Duration::ZERO,
         },
         identity: policy::Identity { credentials: Vec::new(), accepted_for: long },
-        routes: policy::Routes::new(vec![implicit()], false).expect("one route without patterns"),
+        routes: policy::Routes::new(vec![streams(), implicit()], false).expect("one pattern"),
     }
 }
 
-/// The plain-mode route for everything.
-fn implicit() -> policy::Route {
+/// Everything below `/stream` is only passed on.
+fn streams() -> policy::Route {
+    let (text, literal_prefix) = ("/stream/{*rest}".to_owned(), "/stream/".to_owned());
+    let pattern = policy::Pattern { text, kind: policy::PatternKind::Remainder, literal_prefix };
     policy::Route {
         id: policy::RouteId(0),
+        name: "streams".into(),
+        entity: "stream".into(),
+        entity_id: policy::EntityId(1),
+        patterns: vec![pattern],
+        mode: policy::Mode::Pass,
+        ..implicit()
+    }
+}
+
+/// The plain-mode route for everything else.
+fn implicit() -> policy::Route {
+    policy::Route {
+        id: policy::RouteId(1),
         name: "other".into(),
         entity: "other".into(),
         entity_id: policy::EntityId(0),
@@ -108,7 +127,7 @@ fn implicit() -> policy::Route {
 struct Front {
     address: SocketAddr,
     origin: Wire,
-    pipeline: Arc<Pipeline>,
+    observed: Arc<Mutex<Vec<Exchange>>>,
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
 }
@@ -125,15 +144,14 @@ impl Front {
         let listeners = Listeners::bind(&policy).expect("loopback has room");
         let address = listeners.local_addrs()[0];
         let http = HttpOrigin::new(&policy.origin).expect("no roots are needed");
-        let pipeline = Arc::new(Pipeline {
-            policy: Arc::new(policy),
-            clock: Arc::new(SystemClock),
-            origin: Arc::new(http),
-            observed: std::sync::Mutex::default(),
-        });
+        let observed = Arc::new(Mutex::new(Vec::new()));
+        let seen = observed.clone();
+        let observer = move |exchange: &Exchange| seen.lock().expect("no holder panics").push(exchange.clone());
+        let pipeline =
+            Pipeline::new(Arc::new(policy), Arc::new(http), Arc::new(SystemClock), Arc::new(observer), [0; 32]);
         let (stop, stopped) = watch::channel(false);
-        let served = tokio::spawn(listeners.serve(pipeline.clone(), stopped));
-        Front { address, origin, pipeline, stop, served }
+        let served = tokio::spawn(listeners.serve(pipeline, stopped));
+        Front { address, origin, observed, stop, served }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -186,16 +204,13 @@ fn in_order(text: &str, parts: &[&str]) {
 async fn an_answer() {
     let mut front = Front::start(vec![vec![Act::Read, Act::Write(OK)]]).await;
     let text = front.talk(&last("/a?b")).await;
-    assert_eq!(
-        text,
-        "HTTP/1.1 200 OK\r\nCache-Status: freshgate; fwd=miss\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
-    );
+    in_order(&text, &["HTTP/1.1 200 OK\r\n", STORED, "\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"]);
     assert_eq!(
         front.origin.request().await,
         "GET /a?b HTTP/1.1\r\nHost: shop.example\r\nVia: 1.1 freshgate\r\nX-Forwarded-For: 127.0.0.1\r\n\
          X-Forwarded-Proto: http\r\nX-Forwarded-Host: shop.example\r\n\r\n"
     );
-    let observed = front.pipeline.observed.lock().expect("no holder panics");
+    let observed = front.observed.lock().expect("no holder panics");
     assert_eq!(observed.iter().map(|exchange| exchange.sent_bytes).collect::<Vec<_>>(), [2]);
 }
 
@@ -241,7 +256,7 @@ async fn long_bodies_stream() {
     for request in [length, chunked] {
         let mut front = Front::start(scripts()).await;
         let text = front.talk(&(request + &last("/b"))).await;
-        in_order(&text, &["200 OK", "fwd=bypass", "ok", "200 OK", "fwd=miss", "ok"]);
+        in_order(&text, &["200 OK", "fwd=method", "detail=pass", "ok", "200 OK", "fwd=uri-miss", "ok"]);
         let seen = front.origin.request().await;
         in_order(&seen, &["POST /a HTTP/1.1\r\n", &body]);
         assert!(front.origin.request().await.starts_with("GET /b "));
@@ -321,7 +336,7 @@ async fn a_refused_upgrade_keeps_the_connection() {
     client.write_all(request.as_bytes()).await.expect("the proxy reads");
     in_order(&until(&mut client, "\r\n\r\nok").await, &["HTTP/1.1 200 OK\r\n", "fwd=bypass"]);
     client.write_all(last("/a").as_bytes()).await.expect("the proxy reads");
-    in_order(&rest(&mut client).await, &["HTTP/1.1 200 OK\r\n", "fwd=miss", "ok"]);
+    in_order(&rest(&mut client).await, &["HTTP/1.1 200 OK\r\n", "fwd=uri-miss", "ok"]);
 }
 
 #[tokio::test]
@@ -359,6 +374,32 @@ async fn a_streamed_request_is_repeated_only_where_that_is_safe() {
         assert!(text.starts_with("HTTP/1.1 502 "), "{text:?}");
         assert_eq!(repeated, 0, "{method}");
     }
+}
+
+#[tokio::test]
+async fn entity_tags_made_here_do_not_reach_the_origin() {
+    let mut front = Front::start(vec![vec![Act::Read, Act::Write(OK)]; 2]).await;
+    let ours = "\"fg1-Jok2eyBcFs4y7UIAlCuLiw\"";
+    for (sent, seen) in [(format!("{ours}, \"own\""), "if-none-match: \"own\"\r\n"), (ours.to_owned(), "")] {
+        front
+            .talk(&format!("GET /stream/a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nIf-None-Match: {sent}\r\n\r\n"))
+            .await;
+        let request = front.origin.request().await.to_lowercase();
+        assert!(request.contains(seen) && !request.contains("fg1-"), "{request:?}");
+        assert_eq!(request.contains("if-none-match"), !seen.is_empty(), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_streamed_mutation_invalidates() {
+    let fresh = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\r\nok";
+    let fetches = vec![Act::Read, Act::Write(fresh), Act::Read, Act::Write(fresh)];
+    let front = Front::start(vec![fetches, vec![Act::Read, Act::Write(OK)]]).await;
+    in_order(&front.talk(&last("/a")).await, &["fwd=uri-miss", "stored"]);
+    in_order(&front.talk(&last("/a")).await, &["freshgate; hit"]);
+    let body = long();
+    let put = format!("PUT /a HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    in_order(&front.talk(&(put + &last("/a"))).await, &["fwd=method", "ok", "detail=invalidated", "ok"]);
 }
 
 #[tokio::test]
@@ -406,10 +447,10 @@ async fn an_origin_that_fails_gets_a_clear_answer() {
         let front = Front::with(Vec::new(), |policy| policy.origin.port = 1).await;
         let text = front.talk(&last(path)).await;
         assert!(text.starts_with("HTTP/1.1 502 "), "{text:?}");
-        in_order(&text, &["The origin could not be reached."]);
+        in_order(&text, &["The origin cannot be reached."]);
 
         let front = Front::start(vec![vec![Act::Read]]).await;
-        in_order(&front.talk(&last(path)).await, &["HTTP/1.1 502 ", "broken off"]);
+        in_order(&front.talk(&last(path)).await, &["HTTP/1.1 502 ", "did not come whole"]);
 
         let brief = |policy: &mut policy::Policy| {
             policy.origin.response_timeout = Duration::from_millis(50);
@@ -423,11 +464,9 @@ async fn an_origin_that_fails_gets_a_clear_answer() {
 #[tokio::test]
 async fn a_body_that_breaks_off_looks_broken() {
     let cut = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
-    for path in ["/a", "/stream/a"] {
-        let front = Front::start(vec![vec![Act::Read, Act::Write(cut)]]).await;
-        let text = front.talk(&get(path)).await;
-        assert!(text.ends_with("2\r\nok\r\n"), "{text:?}");
-    }
+    let front = Front::start(vec![vec![Act::Read, Act::Write(cut)]]).await;
+    let text = front.talk(&get("/stream/a")).await;
+    assert!(text.ends_with("2\r\nok\r\n"), "{text:?}");
 }
 
 #[tokio::test]
@@ -566,7 +605,7 @@ async fn tls_brings_both_versions() {
 
     let new = certificate.connect(front.address, "h2").await;
     let answer = http2(new, "GET", "https://localhost/a?b", "").await;
-    assert_eq!(answer, (200, "freshgate; fwd=miss".into(), Some("ok".into())));
+    assert_eq!(answer, (200, STORED.into(), Some("ok".into())));
     let request = front.origin.request().await;
     in_order(&request.to_lowercase(), &["get /a?b http/1.1\r\n", "host: localhost\r\n", "via: 2.0 freshgate\r\n"]);
 }
@@ -582,15 +621,15 @@ async fn http2_with_prior_knowledge() {
         (answer, front.origin.request().await)
     };
     let (answer, _) = ask("GET", "/a", "").await;
-    assert_eq!(answer, (200, "freshgate; fwd=miss".into(), Some("ok".into())));
+    assert_eq!(answer, (200, STORED.into(), Some("ok".into())));
     let (answer, _) = ask("GET", "/stream/a", "").await;
-    assert_eq!(answer, (200, "freshgate; fwd=bypass; fwd-status=200".into(), Some("ok".into())));
+    assert_eq!(answer, (200, "freshgate; fwd=bypass; fwd-status=200; detail=pass".into(), Some("ok".into())));
     let (answer, request) = ask("POST", "/a", "hello").await;
-    assert_eq!(answer, (200, "freshgate; fwd=miss".into(), Some("ok".into())));
+    assert_eq!((answer.0, answer.2), (200, Some("ok".into())));
     assert!(request.ends_with("\r\n\r\nhello"), "{request:?}");
 
     let front = Front::with(scripts("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok"), h2c).await;
-    let (status, _, body) = http2(front.connect().await, "GET", "http://localhost/a", "").await;
+    let (status, _, body) = http2(front.connect().await, "GET", "http://localhost/stream/a", "").await;
     assert_eq!((status, body), (200, None), "a body that breaks off is reset");
 
     let front = Front::with(Vec::new(), h2c).await;

@@ -12,6 +12,7 @@ pub mod range;
 pub mod vary;
 
 use bytes::Bytes;
+use std::time::Duration;
 
 /// One header section: lines in the order they came, names in the case they came, values as opaque octets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,6 +107,27 @@ pub fn list<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &
     lines.flat_map(|line| Members { rest: line })
 }
 
+/// delta-seconds (RFC 9111 §1.2.2): digits and nothing else. "If a cache receives a delta-seconds value greater than the
+/// greatest integer it can represent, or if any of its subsequent calculations overflows, the cache MUST consider the
+/// value to be 2147483648".
+fn delta_seconds(text: &[u8]) -> Option<Duration> {
+    const GREATEST: u64 = 1 << 31;
+    Some(Duration::from_secs(decimal(text)?.min(GREATEST)))
+}
+
+/// 1*DIGIT; what no `u64` can hold counts as the greatest one.
+fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(text.iter().fold(0, |n: u64, digit| n.saturating_mul(10).saturating_add(u64::from(digit - b'0'))))
+}
+
+/// token (RFC 9110 §5.6.2): what a field name, a directive or an option may be.
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
+}
+
 struct Members<'a> {
     rest: &'a [u8],
 }
@@ -137,5 +159,68 @@ impl<'a> Iterator for Members<'a> {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn check_list(lines: &[&str], members: &[&str]) {
+        let found: Vec<_> = list(lines.iter().map(|l| l.as_bytes())).map(|m| str::from_utf8(m).unwrap()).collect();
+        assert_eq!(found, members);
+    }
+
+    #[test]
+    fn a_list_runs_over_all_lines_and_skips_empty_members() {
+        check_list(&[], &[]);
+        check_list(&["", " , ,"], &[]);
+        check_list(&["a"], &["a"]);
+        check_list(&["a,b", " c ,\td"], &["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_comma_inside_a_quoted_string_does_not_separate() {
+        check_list(&[r#"a="1,2",b"#], &[r#"a="1,2""#, "b"]);
+        check_list(&[r#"a="1\",2",b"#], &[r#"a="1\",2""#, "b"]);
+        check_list(&[r#"a\,b"#], &[r"a\", "b"]);
+    }
+
+    #[track_caller]
+    fn check_delta(text: &str, seconds: Option<u64>) {
+        assert_eq!(delta_seconds(text.as_bytes()), seconds.map(Duration::from_secs), "{text}");
+    }
+
+    #[test]
+    fn delta_seconds_are_digits_and_stop_at_2_to_the_31() {
+        check_delta("0", Some(0));
+        check_delta("0060", Some(60));
+        check_delta("2147483647", Some((1 << 31) - 1));
+        check_delta("2147483649", Some(1 << 31));
+        check_delta("99999999999999999999999", Some(1 << 31));
+        for text in ["", "-1", "+1", "1.5", "1 ", "1e3", "a"] {
+            check_delta(text, None);
+        }
+    }
+
+    #[test]
+    fn setting_a_field_replaces_all_its_lines_where_the_first_stood() {
+        let mut fields: Fields = [("A", "1"), ("b", "2"), ("a", "3")].into_iter().collect();
+        fields.set("a", "4");
+        assert_eq!(fields, [("a", "4"), ("b", "2")].into_iter().collect());
+        fields.set("C", "5");
+        assert_eq!(fields.get("c"), Some(&b"5"[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_never_panics_and_its_members_are_neither_empty_nor_padded(line: Vec<u8>) {
+            for member in list([line.as_slice()].into_iter()) {
+                prop_assert!(!member.is_empty());
+                prop_assert_eq!(member, member.trim_ascii());
+            }
+        }
     }
 }

@@ -1,5 +1,12 @@
 //! Who is asking: credentials become a [`Caller`], and the origin's acceptance of one is remembered.
 
+pub mod acceptance;
+
+use crate::field::Fields;
+use crate::policy::Credential;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
 /// A caller, told apart by a keyed hash of its credentials. The key is random per process, so the value says nothing
 /// outside of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -8,4 +15,121 @@ pub enum Caller {
     Anonymous,
     /// 128 bits of HMAC-SHA-256 over all configured credentials of the request.
     Known([u8; 16]),
+}
+
+impl Caller {
+    /// The hash, for keys.
+    pub fn key(self) -> crate::semantics::request::CallerKey {
+        match self {
+            Caller::Anonymous => None,
+            Caller::Known(hash) => Some(hash),
+        }
+    }
+}
+
+/// Turns requests into callers.
+pub struct Identity {
+    keyed: Hmac<Sha256>,
+    credentials: Vec<Credential>,
+}
+
+impl Identity {
+    /// `key` must be random and secret: with a known key a hash could be searched for its credential.
+    pub fn new(key: [u8; 32], credentials: Vec<Credential>) -> Self {
+        let keyed = Hmac::new_from_slice(&key).expect("HMAC takes a key of any length");
+        Identity { keyed, credentials }
+    }
+
+    /// What tells callers apart.
+    pub fn credentials(&self) -> &[Credential] {
+        &self.credentials
+    }
+
+    /// Who sends these fields. Every line of every credential counts, in order, each after its length, so that no two
+    /// different sets of credentials make one caller.
+    pub fn caller(&self, fields: &Fields) -> Caller {
+        let mut mac = self.keyed.clone();
+        let mut any = false;
+        for (index, credential) in self.credentials.iter().enumerate() {
+            let mut add = |value: &[u8]| {
+                any = true;
+                mac.update(&(index as u64).to_be_bytes());
+                mac.update(&(value.len() as u64).to_be_bytes());
+                mac.update(value);
+            };
+            match credential {
+                Credential::Field(name) => fields.get_all(name).for_each(&mut add),
+                Credential::Cookie(name) => {
+                    fields.get_all("cookie").flat_map(|line| cookies(line, name)).for_each(&mut add)
+                }
+            }
+        }
+        if !any {
+            return Caller::Anonymous;
+        }
+        let hash = mac.finalize().into_bytes();
+        Caller::Known(hash[..16].try_into().expect("SHA-256 gives 32 bytes"))
+    }
+}
+
+/// The values of one cookie in a Cookie line (RFC 6265 §4.2.1).
+fn cookies<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    line.split(|b| *b == b';').filter_map(move |pair| {
+        let pair = pair.trim_ascii_start();
+        pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(credentials: &[&str]) -> Identity {
+        let credentials = credentials
+            .iter()
+            .map(|text| match text.strip_prefix("cookie:") {
+                Some(name) => Credential::Cookie(name.into()),
+                None => Credential::Field((*text).into()),
+            })
+            .collect();
+        Identity::new([7; 32], credentials)
+    }
+
+    fn fields(lines: &[(&'static str, &'static str)]) -> Fields {
+        lines.iter().copied().collect()
+    }
+
+    #[test]
+    fn no_credential_is_the_anonymous_caller() {
+        let identity = identity(&["authorization", "cookie:session"]);
+        assert_eq!(identity.caller(&fields(&[("Accept", "x"), ("Cookie", "theme=dark")])), Caller::Anonymous);
+    }
+
+    #[test]
+    fn different_sets_of_credentials_are_different_callers() {
+        let identity = identity(&["authorization", "x-api-key", "cookie:session"]);
+        let sets: &[&[(&str, &str)]] = &[
+            &[("Authorization", "ab")],
+            &[("Authorization", "a"), ("Authorization", "b")],
+            &[("Authorization", "b"), ("Authorization", "a")],
+            &[("X-Api-Key", "ab")],
+            &[("Authorization", "a"), ("X-Api-Key", "b")],
+            &[("Cookie", "session=ab")],
+            &[("Cookie", "session=a; session=b")],
+            &[("Authorization", "")],
+        ];
+        for (i, a) in sets.iter().enumerate() {
+            for (j, b) in sets.iter().enumerate() {
+                assert_eq!(identity.caller(&fields(a)) == identity.caller(&fields(b)), i == j, "{a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_narrowed_cookie_leaves_the_others_out() {
+        let identity = identity(&["cookie:session"]);
+        let plain = identity.caller(&fields(&[("Cookie", "session=1")]));
+        assert_eq!(plain, identity.caller(&fields(&[("cookie", "theme=dark; session=1; x=y")])));
+        assert_ne!(plain, identity.caller(&fields(&[("cookie", "xsession=1; session=2")])));
+    }
 }

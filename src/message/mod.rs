@@ -6,6 +6,24 @@ use crate::field::{self, Fields};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::ops::Range;
 
+/// Status line and fields of a response, or of a 1xx.
+#[derive(Clone, Debug)]
+pub struct Head {
+    pub status: u16,
+    pub reason: Bytes,
+    pub fields: Fields,
+}
+
+/// How the end of a body is told (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    Empty,
+    Length(u64),
+    Chunked,
+    /// Ends when the connection does: nobody can tell whether it is whole.
+    CloseDelimited,
+}
+
 /// More header lines than this are refused whatever the configuration says: Pingora, to which streams are handed, reads
 /// no more.
 pub const MAX_LINES: usize = 256;

@@ -8,6 +8,7 @@ pub mod scripted;
 pub(crate) mod wire;
 
 use crate::field::Fields;
+pub use crate::message::{Framing, Head};
 use crate::semantics::request::Scheme;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -38,24 +39,6 @@ pub enum Sending {
     Once,
     /// Once more, on a new connection, if a pooled one broke before any answer: GET, HEAD, OPTIONS.
     RetryOnce,
-}
-
-/// Status line and fields of a response, or of a 1xx.
-#[derive(Clone, Debug)]
-pub struct Head {
-    pub status: u16,
-    pub reason: Bytes,
-    pub fields: Fields,
-}
-
-/// How the end of a body is told (RFC 9112 §6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    Empty,
-    Length(u64),
-    Chunked,
-    /// Ends when the connection does: nobody can tell whether it is whole.
-    CloseDelimited,
 }
 
 /// A final response whose body is still coming.

@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::identity::Caller;
 use crate::policy::RouteId;
 use crate::semantics::cache_status::CacheStatus;
+pub use crate::semantics::invalidation::Outcome;
 use crate::semantics::stored_response::ContentHash;
 use std::time::Duration;
 
@@ -49,17 +50,4 @@ pub struct MutationRecord {
     pub invalidated: usize,
     /// Matched no route.
     pub unrouted: bool,
-}
-
-/// How a mutation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A definite answer that invalidates.
-    Done,
-    /// A definite refusal: nothing is invalidated.
-    Refused,
-    /// 202: accepted, and not ended.
-    Accepted,
-    /// Nobody knows whether it was applied.
-    Unknown,
 }

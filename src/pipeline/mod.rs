@@ -1,162 +1,307 @@
-//! The two lines: retrieve and mutate.
+//! The two lines and nothing else: [`retrieve`](Pipeline::retrieve) and [`mutate`](Pipeline::mutate).
+//!
+//! A request is classified from its head, becomes a [`Subject`](subject::Subject), and ends as an [`Answer`] or as a
+//! [`Passage`], which is to be streamed past the store. Decisions are made in `semantics`; here they are carried out.
 
 pub mod exchange;
+pub mod explain;
+pub mod fetch;
+pub mod mutate;
+pub mod purge;
+pub mod retrieve;
+pub mod subject;
 
-use crate::clock::Clock;
+use crate::changes::log::Log;
+use crate::clock::{Clock, Timestamp};
 use crate::field::Fields;
-use crate::identity::Caller;
-use crate::origin::{Ask, Framing, Head, Interim, Origin, OriginError, Sending};
-use crate::policy::{Policy, RouteId};
+use crate::identity::acceptance::Acceptances;
+use crate::identity::{Caller, Identity};
+use crate::origin::{Framing, Head, Origin, OriginError, OriginErrorKind};
+use crate::policy::{Policy, Routes};
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
-use crate::semantics::forwarding::forwarded_fields;
+use crate::semantics::invalidation;
 use crate::semantics::request::Request;
+use crate::store::Store;
+use crate::store::flight::Flights;
 use bytes::Bytes;
 use exchange::Exchange;
+use fetch::Landing;
 use futures_util::stream::BoxStream;
+use mutate::StreamedMutation;
+use std::fmt;
 use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Changes that are remembered.
+const CHANGES: usize = 10_000;
 
 /// What kind of request this is, from its head alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
+    /// May be answered from the store.
     Retrieve,
+    /// May change something.
     Mutate,
+    /// Is only passed on.
     Pass(Detail),
 }
 
-/// What a client is to be sent.
+/// A whole answer of ours.
+#[derive(Debug)]
 pub struct Answer {
-    /// Complete end-to-end fields.
+    /// Status and complete end-to-end fields.
     pub head: Head,
     pub content: Content,
     pub exchange: Exchange,
 }
 
-/// The body of an answer.
+/// The content of an answer.
 pub enum Content {
+    /// None: HEAD, 304, 204. Content-Length, where it is among the fields, is that of the 200.
     Empty,
     Whole(Bytes),
-    Stream { framing: Framing, body: BoxStream<'static, Result<Bytes, OriginError>> },
+    /// Comes as the origin sends it; an error must end the message visibly broken.
+    Stream {
+        framing: Framing,
+        body: BoxStream<'static, Result<Bytes, OriginError>>,
+    },
 }
 
-/// What became of a retrieval.
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Empty => f.write_str("Empty"),
+            Content::Whole(body) => write!(f, "Whole({} bytes)", body.len()),
+            Content::Stream { framing, .. } => write!(f, "Stream({framing:?})"),
+        }
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack of one request")]
 pub enum Handled {
     Answer(Answer),
-    /// Let Pingora stream it.
+    /// To be streamed between client and origin.
     Pass(Passage),
 }
 
-/// Leave to stream one request to the origin.
+/// Leave to stream a request past the store.
+#[derive(Debug)]
 pub struct Passage {
     pub exchange: Exchange,
+    /// For a mutation that is too large to be read whole: its barrier.
     pub mutation: Option<StreamedMutation>,
+    /// One of the origin's `max_concurrent`; held until the final head has come.
     pub permit: Option<OwnedSemaphorePermit>,
 }
 
-/// A mutation whose body streams.
-pub struct StreamedMutation;
+/// Where records of exchanges go.
+pub type Observer = Arc<dyn Fn(&Exchange) + Send + Sync>;
 
-impl StreamedMutation {
-    pub fn head(&mut self, _head: &Head) {}
-    pub fn end(self) {}
-}
-
+/// Everything that the two lines need.
 pub struct Pipeline {
     pub policy: Arc<Policy>,
     pub clock: Arc<dyn Clock>,
-    pub origin: Arc<dyn Origin>,
-    pub observed: std::sync::Mutex<Vec<Exchange>>,
+    pub store: Store,
+    flights: Flights<Landing>,
+    pub identity: Identity,
+    pub changes: Arc<Log>,
+    acceptances: Acceptances,
+    origin: Arc<dyn Origin>,
+    observer: Observer,
+    permits: Arc<Semaphore>,
+    /// Boot time in milliseconds until which background work leaves the origin alone: it said 429 with Retry-After.
+    rests_until: AtomicU64,
 }
 
 impl Pipeline {
+    /// A pipeline with an empty store. `key` hashes credentials; it must be random and secret.
+    pub fn new(
+        policy: Arc<Policy>,
+        origin: Arc<dyn Origin>,
+        clock: Arc<dyn Clock>,
+        observer: Observer,
+        key: [u8; 32],
+    ) -> Arc<Self> {
+        let entities = policy.routes.iter().map(|route| usize::from(route.entity_id.0) + 1).max().unwrap_or(1);
+        // 0 means no limit, which is a limit that no process reaches.
+        let permits = match policy.origin.max_concurrent {
+            0 => Semaphore::MAX_PERMITS,
+            limit => limit,
+        };
+        Arc::new(Pipeline {
+            store: Store::new(policy.cache.memory, entities),
+            flights: Flights::default(),
+            identity: Identity::new(key, policy.identity.credentials.clone()),
+            changes: Arc::new(Log::new(CHANGES)),
+            acceptances: Acceptances::default(),
+            permits: Arc::new(Semaphore::new(permits)),
+            rests_until: AtomicU64::new(0),
+            policy,
+            clock,
+            origin,
+            observer,
+        })
+    }
+
+    fn routes(&self) -> &Routes {
+        &self.policy.routes
+    }
+
+    /// What kind of request this is.
     pub fn classify(&self, request: &Request) -> Class {
+        let path = self.routes().matching_form(&request.path);
+        let selected = self.routes().select(&path);
+        if invalidation::is_mutation(request, selected.route) {
+            return Class::Mutate;
+        }
+        if request.fields.contains("upgrade") {
+            return Class::Pass(Detail::Upgrade);
+        }
         match request.method.as_str() {
-            _ if request.fields.contains("upgrade") => Class::Pass(Detail::Refused),
-            "GET" | "HEAD" if !request.has_body => Class::Retrieve,
-            "POST" | "PUT" | "PATCH" | "DELETE" => Class::Mutate,
-            _ => Class::Pass(Detail::Refused),
+            "GET" | "HEAD" if request.has_body => Class::Pass(Detail::RequestBody),
+            "GET" | "HEAD" => Class::Retrieve,
+            _ => Class::Pass(Detail::Pass),
         }
     }
 
-    fn exchange(&self, request: Option<&Request>, cache_status: CacheStatus) -> Exchange {
+    /// Leave to stream a request between client and origin; a mutation among them gets its barrier here.
+    ///
+    /// # Errors
+    /// The proxy's own 503, when the origin had no room for the whole deadline.
+    pub async fn pass(self: &Arc<Self>, request: &Request, why: Detail) -> Result<Passage, Answer> {
+        let mut exchange = self.exchange(request);
+        let mutates = self.classify(request) == Class::Mutate;
+        let reason = if mutates { Forward::Method } else { Forward::Bypass };
+        let mut forwarded = Forwarded::because(reason);
+        forwarded.detail = Some(why);
+        exchange.cache_status = CacheStatus::Forward(forwarded);
+        exchange.origin_requests = 1;
+        let permit = match self.permit().await {
+            Ok(permit) => permit,
+            Err(error) => return Err(self.failure(exchange, &error)),
+        };
+        let mutation = mutates.then(|| StreamedMutation::begin(self, request));
+        Ok(Passage { exchange, mutation, permit: Some(permit) })
+    }
+
+    /// Hands the finished record of an exchange to whoever counts.
+    pub fn observe(&self, exchange: &Exchange) {
+        (self.observer)(exchange);
+    }
+
+    /// The proxy's own refusal of a request.
+    pub fn refuse(&self, request: Option<&Request>, status: u16, why: &str) -> Answer {
+        let mut exchange = match request {
+            Some(request) => self.exchange(request),
+            None => Exchange::unread(self.clock.now(), self.routes().implicit().id),
+        };
+        exchange.cache_status = CacheStatus::Own { detail: Some(Detail::Refused) };
+        own_answer(exchange, status, why)
+    }
+
+    /// One of the origin's `max_concurrent` requests; waited for as long as for an answer.
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, OriginError> {
+        let wait = self.policy.origin.response_timeout;
+        match tokio::time::timeout(wait, self.permits.clone().acquire_owned()).await {
+            Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
+            Err(_) => Err(OriginError {
+                kind: OriginErrorKind::Saturated,
+                cause: format!("{} requests to the origin were under way", self.policy.origin.max_concurrent),
+            }),
+        }
+    }
+
+    /// The answer to a request whose origin failed.
+    fn failure(&self, mut exchange: Exchange, error: &OriginError) -> Answer {
+        let (status, detail, why) = match error.kind {
+            OriginErrorKind::Connect => (502, Detail::Connect, "The origin cannot be reached."),
+            OriginErrorKind::Protocol => (502, Detail::Protocol, "The origin's answer did not come whole."),
+            OriginErrorKind::Timeout => (504, Detail::Timeout, "The origin did not answer in time."),
+            OriginErrorKind::Saturated => (503, Detail::Saturated, "The origin is busy; try again."),
+        };
+        exchange.cache_status = match exchange.cache_status {
+            CacheStatus::Forward(forwarded) => {
+                CacheStatus::Forward(Forwarded { detail: Some(detail), stored: false, ..forwarded })
+            }
+            CacheStatus::Hit { .. } | CacheStatus::Own { .. } => CacheStatus::Own { detail: Some(detail) },
+        };
+        tracing::warn!(target: "freshgate", cause = %error.cause, status, "the origin failed");
+        own_answer(exchange, status, why)
+    }
+
+    /// A record of `request`, nothing decided yet.
+    fn exchange(&self, request: &Request) -> Exchange {
+        let path = self.routes().matching_form(&request.path);
+        let mut exchange = Exchange::unread(self.clock.now(), self.routes().select(&path).route.id);
+        exchange.method.clone_from(&request.method);
+        exchange.target = request.target();
+        exchange.caller = self.identity.caller(&request.fields);
+        exchange
+    }
+
+    /// Whether background work may ask the origin.
+    fn may_work_in_background(&self, now: Timestamp) -> bool {
+        now.boot_ms >= self.rests_until.load(Relaxed)
+    }
+
+    /// Heeds `429` with Retry-After in seconds (RFC 9110 §10.2.3, RFC 6585 §4); an hour at most.
+    fn heed_retry_after(&self, head: &Head, now: Timestamp) {
+        let seconds = head.fields.get("retry-after").and_then(|v| std::str::from_utf8(v).ok()?.trim().parse().ok());
+        if let (429, Some(seconds)) = (head.status, seconds) {
+            let wait = Duration::from_secs(seconds).min(Duration::from_secs(3600));
+            self.rests_until.fetch_max((now + wait).boot_ms, Relaxed);
+        }
+    }
+}
+
+/// An answer made here: a problem document (RFC 9457) that no cache keeps.
+fn own_answer(mut exchange: Exchange, status: u16, why: &str) -> Answer {
+    let title = reason(status);
+    let body = serde_json::json!({ "type": "about:blank", "title": title, "status": status, "detail": why });
+    let body = Bytes::from(body.to_string());
+    let mut fields = Fields::new();
+    fields.push("Content-Type", "application/problem+json");
+    fields.push("Content-Length", body.len().to_string());
+    fields.push("Cache-Control", "no-store");
+    if status == 503 {
+        fields.push("Retry-After", "1");
+    }
+    fields.push("Date", crate::field::date::HttpDate(exchange.at.wall_seconds()).to_string());
+    fields.push("Cache-Status", exchange.cache_status.to_string());
+    let content = if exchange.method == "HEAD" { Content::Empty } else { Content::Whole(body) };
+    exchange.status = status;
+    Answer { head: Head { status, reason: title.into(), fields }, content, exchange }
+}
+
+/// The phrase that RFC 9110 §15 gives a status.
+fn reason(status: u16) -> &'static str {
+    http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("")
+}
+
+impl Exchange {
+    /// A record of a request of which nothing is known.
+    fn unread(at: Timestamp, route: crate::policy::RouteId) -> Self {
         Exchange {
-            at: self.clock.now(),
-            route: RouteId(0),
-            method: request.map_or_else(String::new, |r| r.method.clone()),
-            target: request.map_or_else(String::new, Request::target),
+            at,
+            route,
+            method: String::new(),
+            target: String::new(),
             caller: Caller::Anonymous,
             status: 0,
-            cache_status,
+            cache_status: CacheStatus::Own { detail: None },
             origin_requests: 0,
             origin_bytes: 0,
             content_length: 0,
             content: None,
             json: false,
             sent_bytes: 0,
-            latency: std::time::Duration::ZERO,
+            latency: Duration::ZERO,
             background: false,
             mutation: None,
-        }
-    }
-
-    pub async fn retrieve(self: &Arc<Self>, request: Request, interim: Option<Interim>) -> Handled {
-        if request.path.starts_with("/stream") {
-            return match self.pass(&request, Detail::Refused).await {
-                Ok(passage) => Handled::Pass(passage),
-                Err(answer) => Handled::Answer(answer),
-            };
-        }
-        Handled::Answer(self.ask(request, Bytes::new(), interim, Sending::RetryOnce).await)
-    }
-
-    async fn ask(&self, request: Request, body: Bytes, interim: Option<Interim>, sending: Sending) -> Answer {
-        let ask = Ask {
-            method: request.method.clone(),
-            scheme: request.scheme,
-            target: request.target(),
-            fields: forwarded_fields(&request, &self.policy.server.trusted_proxies),
-            has_body: request.has_body,
-            body,
-            sending,
-        };
-        let status = CacheStatus::Forward(Forwarded::because(Forward::Miss));
-        match self.origin.ask(ask, interim).await {
-            Ok(mut reply) => {
-                reply.head.fields.push("Cache-Status", status.to_string());
-                let content = match reply.framing {
-                    Framing::Empty => Content::Empty,
-                    framing => Content::Stream { framing, body: reply.body },
-                };
-                Answer { head: reply.head, content, exchange: self.exchange(Some(&request), status) }
-            }
-            Err(error) => {
-                let (status, why) = crate::edge::rescue::answer(error.kind);
-                self.refuse(Some(&request), status, why)
-            }
-        }
-    }
-
-    pub async fn mutate(self: &Arc<Self>, request: Request, body: Bytes, interim: Option<Interim>) -> Answer {
-        self.ask(request, body, interim, Sending::Once).await
-    }
-
-    pub async fn pass(self: &Arc<Self>, request: &Request, _why: Detail) -> Result<Passage, Answer> {
-        let status = CacheStatus::Forward(Forwarded::because(Forward::Bypass));
-        Ok(Passage { exchange: self.exchange(Some(request), status), mutation: None, permit: None })
-    }
-
-    pub fn observe(&self, exchange: Exchange) {
-        self.observed.lock().expect("no holder panics").push(exchange);
-    }
-
-    pub fn refuse(&self, request: Option<&Request>, status: u16, why: &str) -> Answer {
-        let cache_status = CacheStatus::Own { detail: Some(Detail::Refused) };
-        let mut fields = Fields::new();
-        fields.push("Content-Type", "text/plain; charset=utf-8");
-        fields.push("Cache-Status", cache_status.to_string());
-        Answer {
-            head: Head { status, reason: Bytes::new(), fields },
-            content: Content::Whole(Bytes::from(format!("{why}\n"))),
-            exchange: self.exchange(request, cache_status),
         }
     }
 }

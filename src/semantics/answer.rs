@@ -1,1 +1,83 @@
+//! The head of an answer, made from a response that was selected (RFC 9111 §4, §5.1; RFC 9110 §15.3.7, §15.4.5).
 
+use crate::clock::Timestamp;
+use crate::field::Fields;
+use crate::message::Head;
+use crate::policy::Route;
+use crate::semantics::cache_status::CacheStatus;
+use crate::semantics::freshness;
+use crate::semantics::precondition::Evaluated;
+use crate::semantics::stored_response::Response;
+
+/// Fields that describe the content: a 304 has none, "unless said metadata exists for the purpose of guiding cache
+/// updates" (RFC 9110 §15.4.5).
+const REPRESENTATION: [&str; 4] = ["content-encoding", "content-language", "content-type", "content-range"];
+
+/// What an answer can let scripts of another origin read, where the origin lets them read anything.
+const EXPOSED: &str = "ETag, Cache-Status";
+
+/// The head that answers with `response`, after [`precondition::evaluate`](super::precondition::evaluate) has spoken.
+pub fn of(
+    response: &Response,
+    evaluated: Evaluated,
+    cache_status: &CacheStatus,
+    route: &Route,
+    now: Timestamp,
+) -> Head {
+    let mut fields = response.fields.clone();
+    if let Some(tag) = response.validator.entity_tag() {
+        fields.push("ETag", tag.to_bytes());
+    }
+    if let Some(date) = response.modified.shown_at(now) {
+        fields.push("Last-Modified", date.to_string());
+    }
+    if freshness::governs(response.status, route) {
+        // What `fresh` governs is fresh here and nowhere else: the next cache cannot be purged.
+        fields.set("Cache-Control", route.client_cache_control.clone());
+        fields.remove("expires");
+        fields.remove("pragma");
+    }
+    // "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age header
+    // field" (RFC 9111 §4). One that was just fetched shows the age that it already had.
+    let age = freshness::current_age(response, now).as_secs();
+    if matches!(cache_status, CacheStatus::Hit { .. }) || age > 0 {
+        fields.push("Age", age.to_string());
+    }
+    expose(&mut fields);
+    fields.push("Cache-Status", cache_status.to_string());
+    let (status, reason) = match evaluated {
+        Evaluated::Full => {
+            fields.push("Content-Length", response.content_length.to_string());
+            (response.status, response.reason.clone())
+        }
+        Evaluated::NotModified => {
+            fields.retain(|name, _| !REPRESENTATION.iter().any(|r| name.eq_ignore_ascii_case(r.as_bytes())));
+            (304, "Not Modified".into())
+        }
+        Evaluated::PreconditionFailed => {
+            fields.retain(|name, _| !REPRESENTATION.iter().any(|r| name.eq_ignore_ascii_case(r.as_bytes())));
+            fields.push("Content-Length", "0");
+            (412, "Precondition Failed".into())
+        }
+        Evaluated::Part { first, last } => {
+            fields.push("Content-Range", format!("bytes {first}-{last}/{}", response.content_length));
+            fields.push("Content-Length", (last - first + 1).to_string());
+            (206, "Partial Content".into())
+        }
+        Evaluated::RangeNotSatisfiable => {
+            fields.retain(|name, _| !REPRESENTATION.iter().any(|r| name.eq_ignore_ascii_case(r.as_bytes())));
+            fields.push("Content-Range", format!("bytes */{}", response.content_length));
+            fields.push("Content-Length", "0");
+            (416, "Range Not Satisfiable".into())
+        }
+    };
+    Head { status, reason, fields }
+}
+
+/// Where a script of another origin may read the response, it may read what this proxy adds (Fetch, "CORS
+/// protocol": only safelisted response fields are readable without being named).
+pub fn expose(fields: &mut Fields) {
+    if fields.contains("access-control-allow-origin") {
+        fields.push("Access-Control-Expose-Headers", EXPOSED);
+    }
+}

@@ -1,1 +1,249 @@
+//! Invalidating stored responses (RFC 9111 §4.4), and what a route's owner adds to it.
+//!
+//! A mutation touches [`FenceKey`]s; every stored response carries the keys that would make it void. What a mutation
+//! touches is known before it is sent, so that the barrier can be raised; its response adds only what Location and
+//! Content-Location name.
 
+use crate::field::Fields;
+use crate::policy::{EntityId, Pattern, PatternKind, Relation, Route, Routes, Selected};
+use crate::semantics::request::Request;
+
+/// One thing that can change: what a mutation touches and what a stored response shows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FenceKey {
+    /// Everything there is.
+    All,
+    /// Everything that the routes of an entity show.
+    Entity(EntityId),
+    /// The collections of an entity's routes.
+    Collections(EntityId),
+    /// One item of an entity, by the value of its `{id}`.
+    Item(EntityId, String),
+    /// One path in matching form, whatever its query.
+    Path(String),
+    /// One path in matching form with one query.
+    Target(String, String),
+    /// Everything that the origin told one caller.
+    Credential([u8; 16]),
+    /// What the origin told one caller about one path.
+    CredentialAt([u8; 16], String),
+}
+
+/// What is to be invalidated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Invalidation {
+    /// Sorted, without doubles.
+    pub keys: Vec<FenceKey>,
+    /// Whether no route was named by the mutation's path.
+    pub unrouted: bool,
+}
+
+impl Invalidation {
+    fn of(mut keys: Vec<FenceKey>, unrouted: bool) -> Self {
+        keys.sort();
+        keys.dedup();
+        Invalidation { keys, unrouted }
+    }
+
+    /// One key.
+    pub fn of_key(key: FenceKey) -> Self {
+        Invalidation { keys: vec![key], unrouted: false }
+    }
+
+    /// Adds what `other` invalidates.
+    pub fn with(self, other: Invalidation) -> Self {
+        let mut keys = self.keys;
+        keys.extend(other.keys);
+        Invalidation::of(keys, self.unrouted)
+    }
+}
+
+/// Whether a request may change something (RFC 9110 §9.2.1), as far as its head and its route tell. Unknown methods
+/// count as unsafe (RFC 9111 §4.4).
+pub fn is_mutation(request: &Request, route: &Route) -> bool {
+    let method = request.method.as_str();
+    match method {
+        "GET" | "HEAD" => route.writes.iter().any(|m| m == method) || overrides_to_unsafe(&request.fields),
+        "OPTIONS" | "TRACE" => route.writes.iter().any(|m| m == method),
+        _ => !route.reads.iter().any(|m| m == method),
+    }
+}
+
+/// Frameworks let a field stand for the method; one that makes a GET unsafe makes it a mutation.
+fn overrides_to_unsafe(fields: &Fields) -> bool {
+    ["x-http-method-override", "x-http-method", "x-method-override"].iter().any(|name| {
+        fields.get_all(name).any(|value| {
+            let value = value.trim_ascii();
+            !["GET", "HEAD", "OPTIONS", "TRACE", ""].iter().any(|safe| value.eq_ignore_ascii_case(safe.as_bytes()))
+        })
+    })
+}
+
+/// What a mutation touches, from its request alone.
+pub fn decide(request: &Request, routes: &Routes) -> Invalidation {
+    let path = routes.matching_form(&request.path);
+    // "A cache MUST invalidate the target URI when it receives a non-error status code in response to an unsafe
+    // request method" (RFC 9111 §4.4), whatever else a route says.
+    let mut keys = vec![FenceKey::Path(path.clone())];
+    let selected = routes.select(&path);
+    if let Some(pattern) = selected.pattern {
+        own(&mut keys, &request.method, &selected, pattern);
+        related(&mut keys, &selected, routes);
+        return Invalidation::of(keys, false);
+    }
+    if let Some(route) = routes.below(&path) {
+        keys.push(FenceKey::Entity(route.entity_id));
+        relations(&mut keys, route, &[], routes);
+        return Invalidation::of(keys, false);
+    }
+    // "A mutation that matches nothing": what it may have changed is guessed from where it points.
+    keys.extend(routes.with_literal_prefix_of(&path).map(|route| FenceKey::Entity(route.entity_id)));
+    Invalidation::of(keys, true)
+}
+
+/// The mutation's own route: an item and its collections, the collections, or the whole.
+fn own(keys: &mut Vec<FenceKey>, method: &str, selected: &Selected<'_>, pattern: &Pattern) {
+    let entity = selected.route.entity_id;
+    let id = selected.params.iter().find(|(name, _)| name == "id");
+    match (method, pattern.kind, id) {
+        ("PUT" | "PATCH" | "DELETE", PatternKind::Item, Some((_, id))) => {
+            keys.push(FenceKey::Item(entity, id.clone()));
+            keys.push(FenceKey::Collections(entity));
+        }
+        ("POST", PatternKind::Collection, _) => keys.push(FenceKey::Collections(entity)),
+        _ => keys.push(FenceKey::Entity(entity)),
+    }
+}
+
+fn related(keys: &mut Vec<FenceKey>, selected: &Selected<'_>, routes: &Routes) {
+    relations(keys, selected.route, &selected.params, routes);
+}
+
+/// `invalidates`: whole routes, or paths with the mutation's own parameters put in. Not transitive.
+fn relations(keys: &mut Vec<FenceKey>, route: &Route, params: &[(String, String)], routes: &Routes) {
+    for relation in &route.invalidates {
+        match relation {
+            Relation::Route(id) => keys.push(FenceKey::Entity(routes.get(*id).entity_id)),
+            Relation::Path(template) => match filled(template, params) {
+                Some(path) => keys.push(FenceKey::Path(routes.matching_form(&path))),
+                // The mutation's path has no such parameter: what it meant can only be the whole route.
+                None => keys.extend(routes.with_literal_prefix_of(template).map(|r| FenceKey::Entity(r.entity_id))),
+            },
+        }
+    }
+}
+
+/// A template with every `{name}` replaced; `None` where a parameter is missing.
+fn filled(template: &str, params: &[(String, String)]) -> Option<String> {
+    let mut out = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}')?;
+        out.push_str(before);
+        out.push_str(&params.iter().find(|(n, _)| n == name)?.1);
+        rest = after;
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+/// What the response of a mutation adds: "A cache MAY invalidate other URIs ... In particular, the URI(s) in the
+/// Location and Content-Location response header fields (if present) are candidates for invalidation"; only those of
+/// the same origin (RFC 9111 §4.4).
+pub fn named_by_response(request: &Request, response: &Fields, routes: &Routes) -> Invalidation {
+    let mut keys = Vec::new();
+    for name in ["location", "content-location"] {
+        let Some(value) = response.get(name).and_then(|v| std::str::from_utf8(v).ok()) else { continue };
+        let Some(path) = same_origin_path(request, value.trim()) else { continue };
+        let path = routes.matching_form(&path);
+        let selected = routes.select(&path);
+        if let Some((_, id)) = selected.params.iter().find(|(name, _)| name == "id") {
+            keys.push(FenceKey::Item(selected.route.entity_id, id.clone()));
+        }
+        keys.push(FenceKey::Path(path));
+    }
+    Invalidation::of(keys, false)
+}
+
+/// The path of a URI reference, if it names this origin.
+fn same_origin_path(request: &Request, reference: &str) -> Option<String> {
+    let without_fragment = reference.split('#').next()?;
+    let without_query = without_fragment.split('?').next()?;
+    let rest = match without_query.split_once("://") {
+        Some((scheme, rest)) => scheme.eq_ignore_ascii_case(request.scheme.as_str()).then_some(rest)?,
+        None => match without_query.strip_prefix("//") {
+            Some(rest) => rest,
+            None if without_query.starts_with('/') => return Some(without_query.to_owned()),
+            None => return relative(&request.path, without_query),
+        },
+    };
+    let (authority, path) = rest.split_once('/').map_or((rest, String::from("/")), |(a, p)| (a, format!("/{p}")));
+    authority.eq_ignore_ascii_case(&request.authority).then_some(path)
+}
+
+/// A relative-path reference against the request's path (RFC 3986 §5.2.3); dot segments are not resolved, since a
+/// path that holds them is never stored under its resolved form.
+fn relative(base: &str, reference: &str) -> Option<String> {
+    if reference.is_empty() {
+        return None;
+    }
+    let directory = &base[..=base.rfind('/')?];
+    Some(format!("{directory}{reference}"))
+}
+
+/// The keys that make a response to this request void. `negative` responses of an item also fall with its collection:
+/// creating the item ends its 404.
+pub fn keys_of_response(
+    path: &str,
+    query: Option<&str>,
+    selected: &Selected<'_>,
+    caller: crate::semantics::request::CallerKey,
+    negative: bool,
+) -> Vec<FenceKey> {
+    let entity = selected.route.entity_id;
+    let mut keys = vec![
+        FenceKey::All,
+        FenceKey::Entity(entity),
+        FenceKey::Path(path.to_owned()),
+        FenceKey::Target(path.to_owned(), query.unwrap_or_default().to_owned()),
+    ];
+    match selected.pattern.map(|pattern| pattern.kind) {
+        Some(PatternKind::Item) => {
+            let id = selected.params.iter().find(|(name, _)| name == "id");
+            keys.extend(id.map(|(_, id)| FenceKey::Item(entity, id.clone())));
+            if negative {
+                keys.push(FenceKey::Collections(entity));
+            }
+        }
+        Some(PatternKind::Collection) => keys.push(FenceKey::Collections(entity)),
+        Some(PatternKind::Remainder) | None => {}
+    }
+    if let Some(caller) = caller {
+        keys.push(FenceKey::Credential(caller));
+        keys.push(FenceKey::CredentialAt(caller, path.to_owned()));
+    }
+    keys
+}
+
+/// How a mutation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A definite answer that invalidates.
+    Done,
+    /// A definite refusal: nothing is invalidated.
+    Refused,
+    /// 202: accepted, and not ended.
+    Accepted,
+    /// Nobody knows whether it was applied.
+    Unknown,
+}
+
+/// What an answer says of whether the mutation was applied.
+pub fn outcome(status: Option<u16>) -> Outcome {
+    match status {
+        None | Some(502..=504) => Outcome::Unknown,
+        Some(202) => Outcome::Accepted,
+        Some(400 | 401 | 403 | 405 | 406 | 411 | 413..=415 | 422 | 428 | 429) => Outcome::Refused,
+        Some(_) => Outcome::Done,
+    }
+}

@@ -12,3 +12,4 @@ pub mod reuse;
 pub mod stored_response;
 pub mod storing;
 pub mod validation;
+pub mod validator;

@@ -34,6 +34,9 @@ impl Request {
     }
 }
 
+/// What tells one caller's requests from another's: a keyed hash of the credentials; `None` where there are none.
+pub type CallerKey = Option<[u8; 16]>;
+
 /// How the request reached this proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {

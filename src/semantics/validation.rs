@@ -1,1 +1,284 @@
+//! Validation (RFC 9111 §4.3): asking the origin whether a stored response still holds, and freshening it.
 
+use crate::clock::Timestamp;
+use crate::field::Fields;
+use crate::field::connection;
+use crate::field::date::HttpDate;
+use crate::field::entity_tag::EntityTag;
+use crate::semantics::freshness;
+use crate::semantics::stored_response::{Modified, Response, Validator};
+
+/// What makes a request to the origin conditional; at least one of the two is there, and the origin sent each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    pub entity_tag: Option<EntityTag>,
+    pub modified: Option<HttpDate>,
+}
+
+impl Condition {
+    /// Puts the condition into the fields of a request to the origin, in place of any it had.
+    pub fn write_to(&self, fields: &mut Fields) {
+        fields.remove("if-none-match");
+        fields.remove("if-modified-since");
+        if let Some(tag) = &self.entity_tag {
+            fields.push("If-None-Match", tag.to_bytes());
+        }
+        if let Some(date) = self.modified {
+            fields.push("If-Modified-Since", date.to_string());
+        }
+    }
+}
+
+/// The condition by which the origin can say that `response` still holds (RFC 9111 §4.3.1): both validators, where it
+/// sent both. `None` where it sent none: what was computed here means nothing to it.
+pub fn conditional(response: &Response) -> Option<Condition> {
+    let entity_tag = match &response.validator {
+        Validator::Origin(tag) => Some(tag.clone()),
+        Validator::Computed(_) | Validator::Absent => None,
+    };
+    let modified = match response.modified {
+        Modified::Origin(date) => Some(date),
+        Modified::Computed { .. } | Modified::Absent => None,
+    };
+    (entity_tag.is_some() || modified.is_some()).then_some(Condition { entity_tag, modified })
+}
+
+/// Fields of a 304 that do not replace stored ones. RFC 9111 §3.2 excepts Content-Length, and lets a cache omit, "on an
+/// exceptional basis", fields "necessary to ensure integrity of the stored response": Content-Encoding, Content-Range
+/// and Content-Type say how the stored octets are to be read, these were hashed and coded accordingly, and frameworks
+/// put their default type on a 304. Set-Cookie is for the one who asked; from the store it would reach all others. Age
+/// is counted into the initial age. The validators are kept beside the fields.
+const NOT_UPDATED: [&str; 8] = [
+    "content-length",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "set-cookie",
+    "age",
+    "etag",
+    "last-modified",
+];
+
+/// `stored`, freshened by a 304 with the fields `head` (RFC 9111 §4.3.4). `None` where the 304 names another
+/// representation, so that the origin must be asked once more, without a condition.
+pub fn freshen(
+    stored: &Response,
+    head: &Fields,
+    request_time: Timestamp,
+    response_time: Timestamp,
+) -> Option<Response> {
+    let received = HttpDate(response_time.wall_seconds());
+    let modified = HttpDate::of(head, "last-modified", received);
+    if !identifies(EntityTag::of(head), modified, stored) {
+        return None;
+    }
+    let mut update = connection::end_to_end(head);
+    update.retain(|name, _| !NOT_UPDATED.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes())));
+    // "A recipient with a clock that receives a response message without a Date header field MUST record the time it
+    // was received and append a corresponding Date header field to the message's header section if it is cached"
+    // (RFC 9110 §6.6.1). The old Date beside a new Expires would make a lifetime that nobody gave.
+    if !update.contains("date") {
+        update.push("Date", received.to_string());
+    }
+    Some(Response {
+        fields: updated(&stored.fields, &update),
+        modified: match (stored.modified, modified) {
+            (Modified::Origin(_) | Modified::Absent, Some(date)) => Modified::Origin(date),
+            (kept, _) => kept,
+        },
+        request_time,
+        response_time,
+        initial_age: freshness::initial_age(head, request_time, response_time),
+        ..stored.clone()
+    })
+}
+
+/// Whether the validators of a 304 identify `stored` for update (RFC 9111 §4.3.4).
+fn identifies(tag: Option<EntityTag>, modified: Option<HttpDate>, stored: &Response) -> bool {
+    match (tag, &stored.validator) {
+        // "If the new response contains one or more strong validators, then each of those strong validators identifies
+        // a selected representation for update. … If none of the stored responses contain at least one of the same
+        // strong validators, then the cache MUST NOT use the new response to update any stored responses."
+        (Some(tag), Validator::Origin(ours)) if !tag.weak => tag.strongly_matches(ours),
+        // "If the new response contains no strong validators but does contain one or more weak validators, and if those
+        // validators correspond to one of the cache's stored responses"
+        (Some(tag), Validator::Origin(ours)) => tag.weakly_matches(ours),
+        (Some(_), Validator::Computed(_) | Validator::Absent) => false,
+        // A 304 without a validator answers the condition that was sent, which named this response and no other.
+        (None, _) => match (modified, stored.modified) {
+            (Some(date), Modified::Origin(ours)) => date == ours,
+            _ => true,
+        },
+    }
+}
+
+/// "The cache MUST add each header field in the provided response to the stored response, replacing field values that
+/// are already present" (RFC 9111 §3.2).
+fn updated(stored: &Fields, update: &Fields) -> Fields {
+    let replaced = |name: &[u8]| update.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+    let kept = stored.lines().iter().filter(|(name, _)| !replaced(name));
+    kept.chain(update.lines()).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::stored_response::ContentHash;
+    use bytes::Bytes;
+    use std::time::Duration;
+
+    /// Thu, 01 Jan 2026 00:00:00 GMT
+    const THEN: HttpDate = HttpDate(1_767_225_600);
+    const STRONG: &str = "\"a\"";
+    const WEAK: &str = "W/\"a\"";
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp { wall_ms: THEN.0 * 1000, boot_ms: 5_000_000 } + Duration::from_secs(seconds)
+    }
+
+    fn tag(text: &str) -> EntityTag {
+        EntityTag::parse(text.as_bytes()).expect("a valid entity-tag")
+    }
+
+    fn fields(lines: &[(&str, &str)]) -> Fields {
+        lines.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    fn stored(validator: Validator, modified: Modified) -> Response {
+        Response {
+            status: 200,
+            reason: Bytes::from("OK"),
+            fields: fields(&[("Date", "Thu, 01 Jan 2026 00:00:00 GMT")]),
+            content: ContentHash([1; 32]),
+            content_length: 10,
+            validator,
+            modified,
+            request_time: at(0),
+            response_time: at(1),
+            initial_age: Duration::from_secs(1),
+        }
+    }
+
+    const COMPUTED: Modified = Modified::Computed { date: THEN, first_seen: THEN };
+
+    #[track_caller]
+    fn check_condition(validator: Validator, modified: Modified, expected: &[(&str, &str)]) {
+        let mut sent = fields(&[]);
+        if let Some(condition) = conditional(&stored(validator, modified)) {
+            condition.write_to(&mut sent);
+            assert!(!sent.is_empty());
+        }
+        assert_eq!(sent, fields(expected));
+    }
+
+    #[test]
+    fn only_the_origin_s_validators_are_sent_to_it() {
+        let (etag, since) = (("If-None-Match", WEAK), ("If-Modified-Since", "Thu, 01 Jan 2026 00:00:00 GMT"));
+        check_condition(Validator::Origin(tag(WEAK)), Modified::Origin(THEN), &[etag, since]);
+        check_condition(Validator::Origin(tag(WEAK)), COMPUTED, &[etag]);
+        check_condition(Validator::Origin(tag(WEAK)), Modified::Absent, &[etag]);
+        check_condition(Validator::Computed(tag(STRONG)), Modified::Origin(THEN), &[since]);
+        check_condition(Validator::Absent, Modified::Origin(THEN), &[since]);
+        check_condition(Validator::Computed(tag(STRONG)), COMPUTED, &[]);
+        check_condition(Validator::Absent, Modified::Absent, &[]);
+    }
+
+    #[test]
+    fn a_condition_replaces_the_client_s_own() {
+        let mut request = fields(&[("if-none-match", "\"x\""), ("If-Modified-Since", "x"), ("Accept", "*/*")]);
+        Condition { entity_tag: Some(tag("\"ü\\\"")), modified: None }.write_to(&mut request);
+        assert_eq!(request, fields(&[("Accept", "*/*"), ("If-None-Match", "\"ü\\\"")]));
+    }
+
+    #[track_caller]
+    fn check_identifies(validator: Validator, modified: Modified, head: &[(&str, &str)], expected: bool) {
+        let found = freshen(&stored(validator, modified), &fields(head), at(9), at(10)).is_some();
+        assert_eq!(found, expected, "{head:?}");
+    }
+
+    #[test]
+    fn a_304_with_a_strong_entity_tag_must_name_just_that() {
+        let origin = |text| Validator::Origin(tag(text));
+        check_identifies(origin(STRONG), Modified::Absent, &[("ETag", STRONG)], true);
+        check_identifies(origin(STRONG), Modified::Absent, &[("ETag", "\"b\"")], false);
+        check_identifies(origin(WEAK), Modified::Absent, &[("ETag", STRONG)], false);
+        check_identifies(Validator::Computed(tag(STRONG)), Modified::Origin(THEN), &[("ETag", STRONG)], false);
+    }
+
+    #[test]
+    fn a_304_with_a_weak_entity_tag_must_correspond() {
+        let origin = |text| Validator::Origin(tag(text));
+        check_identifies(origin(STRONG), Modified::Absent, &[("ETag", WEAK)], true);
+        check_identifies(origin(WEAK), Modified::Absent, &[("ETag", WEAK)], true);
+        check_identifies(origin(WEAK), Modified::Absent, &[("ETag", "W/\"b\"")], false);
+        check_identifies(Validator::Absent, Modified::Origin(THEN), &[("ETag", WEAK)], false);
+    }
+
+    #[test]
+    fn a_304_without_an_entity_tag_answers_what_was_asked_unless_its_date_is_another() {
+        let (same, other) = ("Thu, 01 Jan 2026 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:01 GMT");
+        check_identifies(Validator::Origin(tag(STRONG)), Modified::Origin(THEN), &[], true);
+        check_identifies(Validator::Absent, Modified::Origin(THEN), &[("Last-Modified", same)], true);
+        check_identifies(Validator::Absent, Modified::Origin(THEN), &[("Last-Modified", other)], false);
+        check_identifies(Validator::Origin(tag(STRONG)), COMPUTED, &[("Last-Modified", other)], true);
+    }
+
+    #[track_caller]
+    fn check_update(before: &[(&str, &str)], head: &[(&str, &str)], after: &[(&str, &str)]) {
+        let stored = Response { fields: fields(before), ..stored(Validator::Origin(tag(STRONG)), Modified::Absent) };
+        let freshened = freshen(&stored, &fields(head), at(9), at(10)).expect("nothing names another representation");
+        assert_eq!(freshened.fields, fields(after));
+    }
+
+    const DATE: (&str, &str) = ("Date", "Thu, 01 Jan 2026 00:00:09 GMT");
+
+    #[test]
+    fn a_304_replaces_the_fields_it_brings_and_leaves_the_others() {
+        check_update(
+            &[("A", "1"), ("b", "2"), ("B", "3"), ("Date", "x")],
+            &[DATE, ("B", "4"), ("Content-Foo", "5"), ("b", "6"), ("ETag", STRONG)],
+            &[("A", "1"), DATE, ("B", "4"), ("Content-Foo", "5"), ("b", "6")],
+        );
+        check_update(
+            &[("Cache-Control", "max-age=1"), ("Expires", "0")],
+            &[DATE, ("cache-control", "max-age=2")],
+            &[("Expires", "0"), DATE, ("cache-control", "max-age=2")],
+        );
+    }
+
+    #[test]
+    fn what_describes_the_stored_octets_or_one_caller_or_this_hop_is_not_updated() {
+        for name in ["Content-Length", "Content-Encoding", "Content-Range", "Content-Type"] {
+            check_update(&[(name, "old")], &[DATE, (name, "new")], &[(name, "old"), DATE]);
+            check_update(&[], &[DATE, (name, "new")], &[DATE]);
+        }
+        let mine = [("Set-Cookie", "a=b"), ("Age", "5"), ("Last-Modified", "x"), ("Keep-Alive", "x"), ("X-Hop", "x")];
+        for (name, value) in mine {
+            check_update(&[], &[DATE, ("Connection", "x-hop"), (name, value)], &[DATE]);
+        }
+    }
+
+    #[test]
+    fn a_304_without_a_date_is_dated_when_it_came() {
+        check_update(&[("Date", "old")], &[], &[("Date", "Thu, 01 Jan 2026 00:00:10 GMT")]);
+    }
+
+    #[test]
+    fn freshening_starts_the_age_anew_and_keeps_the_content() {
+        let before = stored(Validator::Origin(tag(STRONG)), Modified::Origin(THEN));
+        let head = fields(&[DATE, ("Age", "30"), ("ETag", STRONG), ("Last-Modified", "Thu, 01 Jan 2026 00:00:05 GMT")]);
+        let after = freshen(&before, &head, at(9), at(10)).expect("the entity-tag is the same");
+        assert_eq!((after.request_time, after.response_time), (at(9), at(10)));
+        assert_eq!(after.initial_age, Duration::from_secs(31));
+        assert_eq!(after.modified, Modified::Origin(HttpDate(THEN.0 + 5)));
+        assert_eq!(after.validator, before.validator);
+        assert_eq!((after.content, after.content_length, after.status), (before.content, 10, 200));
+    }
+
+    #[test]
+    fn a_computed_date_stays_computed() {
+        let before = stored(Validator::Origin(tag(STRONG)), COMPUTED);
+        let head = fields(&[("Last-Modified", "Thu, 01 Jan 2026 00:00:05 GMT")]);
+        assert_eq!(freshen(&before, &head, at(9), at(10)).map(|after| after.modified), Some(COMPUTED));
+    }
+}

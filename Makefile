@@ -1,0 +1,58 @@
+# Two commands matter: `make demo` runs the main job, `make test` runs everything that .ci/run runs.
+# What a machine lacks of the tools is installed with apt-get.
+
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+export DEBIAN_FRONTEND = noninteractive
+
+APT := $(if $(filter 0,$(shell id -u)),,sudo )apt-get
+# $(call need,COMMAND,PACKAGES): the packages are installed where the command is missing.
+need = command -v $(1) >/dev/null || { echo "$(1) is missing: installing $(2)"; \
+       $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $(2); }
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test fmt clippy doc cargo-test build-tools test-tools check-tools
+
+help: ## show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+# The dev profile, since it is built soonest; `make demo PROFILE=release` shows the speed instead.
+PROFILE ?= dev
+demo: build-tools ## a sample POS API, the proxy in front of it, and a day of traffic: open the page it names
+	$(CARGO) run --locked --profile $(PROFILE) --bin freshgate -- demo
+
+build: build-tools ## the program for use: target/release/freshgate
+	$(CARGO) build --locked --release --bin freshgate
+
+test: fmt clippy doc cargo-test ## everything that .ci/run runs
+
+fmt:
+	$(CARGO) fmt --check
+
+clippy: build-tools
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+doc: build-tools
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+cargo-test: build-tools test-tools node_modules/.package-lock.json
+	$(CARGO) test --locked --no-fail-fast
+
+# json-server, the origin of the live tests that nobody here wrote.
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --no-audit --no-fund
+
+# Pingora builds zlib-ng with cmake.
+build-tools:
+	@$(call need,cmake,cmake)
+	@$(call need,cc,gcc libc6-dev)
+
+test-tools:
+	@$(call need,node,nodejs)
+	@$(call need,npm,npm)
+	@$(call need,curl,curl ca-certificates)
+
+check-tools: ## name the tools that `make test` needs, with their versions; fails if one is missing
+	@missing=0; for tool in cargo rustc rustfmt cargo-clippy cmake cc node npm curl; do \
+	  if command -v $$tool >/dev/null; then printf '%-13s %s\n' $$tool "$$($$tool --version 2>&1 | head -n 1)"; \
+	  else printf '%-13s missing\n' $$tool; missing=1; fi; done; exit $$missing

@@ -1,0 +1,136 @@
+//! A day at the point of sale: a sample API with no validators, the proxy in front of it, and ten cashiers at work.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`api`], [`shop`], [`token`] | the sample API, what it knows, whom it answers |
+//! | [`day`] | the timetable, and the policy to the same scale |
+//! | [`driver`], [`front`] | the cashiers, and what they talk to |
+//! | [`ledger`] | every answer held against the true state |
+//! | [`oracle`] | how few GETs would have done |
+//! | [`tally`] | the numbers, in lines and in a table |
+
+pub mod api;
+pub mod day;
+pub mod driver;
+#[cfg(test)]
+mod fixture;
+pub mod front;
+pub mod ledger;
+pub mod oracle;
+pub mod seeded;
+pub mod shop;
+pub mod tally;
+pub mod token;
+
+use crate::clock::Clock;
+use crate::policy::{HostField, Policy, Scope};
+use api::Api;
+use driver::{Cashiers, Shortened};
+use front::Server;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tally::{Line, Summary};
+
+/// How a day is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the proxy listens.
+    pub listen: SocketAddr,
+    /// The same seed gives the same day.
+    pub seed: u64,
+    /// How many times as fast the day passes: 140 makes eight hours of three and a half minutes. At least 1.
+    pub factor: u32,
+    /// How much of the day is played, since opening; [`day::HOURS`] is all of it.
+    pub until: Duration,
+}
+
+/// Where a proxy that was started can be reached.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// The bound public address.
+    pub public: SocketAddr,
+    /// The page to open.
+    pub page: String,
+}
+
+/// How often a line is printed.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs one day, writing lines to `out` as it goes, and returns its numbers.
+///
+/// `policy` is the unshortened one; its origin and listener are replaced. `start_proxy` is given what the proxy is to
+/// run with and returns once it listens.
+///
+/// # Errors
+/// The sample API could not be bound, the proxy could not be started, or `out` cannot be written to.
+pub async fn run(
+    options: Options,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    out: &mut (dyn io::Write + Send),
+    start_proxy: impl AsyncFnOnce(Policy) -> io::Result<Running>,
+) -> io::Result<Summary> {
+    let Options { listen, seed, factor, until } = options;
+    let api = Arc::new(Api::new(seed, b"the demonstration's own secret", factor, Arc::clone(&clock)));
+    let origin = Arc::clone(&api).serve((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let running = start_proxy(in_front_of(origin, listen, day::scaled(&policy, factor))).await?;
+    writeln!(out, "The sample API answers on http://{origin}, the proxy before it on http://{}.", running.public)?;
+    writeln!(out, "Open {} to watch.", running.page)?;
+    writeln!(out, "{} cashiers, {factor} times as fast, seed {seed}; every answer is checked.\n", day::CASHIERS)?;
+
+    let front = Arc::new(Server::at(running.public));
+    let cashiers = Arc::new(Cashiers::new(front, Arc::clone(&api), policy, Scope::User));
+    let events = day::schedule(seed).into_iter().filter(|event| event.at < until).collect();
+    let today = Shortened::open(clock, factor);
+    let mut work = pin!(Arc::clone(&cashiers).work_through(events, today.clone()));
+    let mut lines = tokio::time::interval(LINE_EVERY);
+    lines.tick().await;
+    loop {
+        tokio::select! {
+            () = &mut work => break,
+            _ = lines.tick() => {
+                writeln!(out, "{}", Line { at: today.time(), tally: cashiers.tally(), origin: api.all_gets() })?;
+            }
+        }
+    }
+    Ok(Summary { seed, factor, tally: cashiers.tally(), origin: api.all_gets(), findings: cashiers.findings() })
+}
+
+/// `policy` with the sample API behind it.
+fn in_front_of(origin: SocketAddr, listen: SocketAddr, mut policy: Policy) -> Policy {
+    policy.server.listen = vec![listen];
+    policy.origin.tls = false;
+    policy.origin.name = origin.ip().to_string();
+    policy.origin.port = origin.port();
+    policy.origin.path = String::new();
+    policy.origin.host = HostField::Client;
+    policy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// The first minute, so fast that it is over at once, and no proxy: what `start_proxy` is given leads to the API.
+    #[tokio::test]
+    async fn a_day_runs_from_opening_to_the_table() {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let until = Duration::from_secs(60);
+        let options = Options { listen: loopback, seed: 1, factor: 30_000, until };
+        let mut out = Vec::new();
+        let summary = run(options, fixture::pos(), Arc::new(SystemClock), &mut out, async |policy| {
+            assert_eq!(policy.server.listen, [loopback]);
+            let origin: SocketAddr = policy.origin.authority().parse().map_err(io::Error::other)?;
+            Ok(Running { public: origin, page: "http://127.0.0.1:9090/".into() })
+        });
+        let summary = summary.await.expect("a day");
+        assert_eq!((summary.origin.count, summary.origin.bytes), (summary.tally.gets, summary.tally.bytes));
+        assert!(summary.tally.gets > 100 && summary.tally.is_clean(), "{summary}");
+        let out = String::from_utf8(out).expect("text");
+        assert!(out.contains("Open http://127.0.0.1:9090/ to watch.") && out.contains("seed 1"), "{out}");
+    }
+}

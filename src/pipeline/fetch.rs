@@ -1,0 +1,379 @@
+//! A fetch: one question to the origin, asked for nobody in particular.
+//!
+//! It runs as a task of its own, so a client that leaves changes nothing. What it brings is stored where allowed, told
+//! to the waiters of its flight, and told to the one request that it was started for.
+
+use crate::clock::Timestamp;
+use crate::origin::{Framing, Head, Interim, OriginError, OriginErrorKind, Reply};
+use crate::pipeline::Pipeline;
+use crate::pipeline::exchange::Exchange;
+use crate::pipeline::subject::Subject;
+use crate::semantics::cache_key::CacheKey;
+use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
+use crate::semantics::invalidation::{FenceKey, Invalidation};
+use crate::semantics::reuse::Standing;
+use crate::semantics::stored_response::Response;
+use crate::semantics::storing::{self, Received, Seen, Storable};
+use crate::semantics::validation::{self, Condition};
+use crate::store::flight::Pilot;
+use crate::store::{Stored, Ticket, Unstorable};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A body that is not whole this long after its head streams to the caller it was fetched for.
+const WHOLE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What a fetch brings the request that it was started for.
+pub enum Arrival {
+    Whole(Whole),
+    /// Not to be waited for: it comes as the origin sends it.
+    Stream {
+        head: Head,
+        framing: Framing,
+        body: BoxStream<'static, Result<Bytes, OriginError>>,
+        why: Detail,
+    },
+    Failed(OriginError),
+}
+
+/// What a flight's waiters are told.
+#[derive(Clone, Debug, Default)]
+pub enum Landing {
+    /// A response that may be shared.
+    Shared(Arc<Shared>),
+    /// What came is not to be shared, or not yet whole: everybody fetches alone, so that an uncacheable answer makes no
+    /// queue.
+    #[default]
+    Alone,
+    /// Nothing came.
+    Failed(OriginError),
+}
+
+/// A response that waiters may be handed, after their own checks.
+#[derive(Debug)]
+pub struct Shared {
+    pub storable: Storable,
+    /// Which variant it is: a waiter that selects another must not have it.
+    pub variant: CacheKey,
+    pub ticket: Ticket,
+    pub origin_status: u16,
+    pub stored: bool,
+}
+
+/// A complete response.
+pub struct Whole {
+    pub response: Response,
+    pub body: Bytes,
+    pub origin_status: u16,
+    /// Bytes of body that the origin sent for it.
+    pub origin_bytes: u64,
+    pub stored: bool,
+    /// Why it was not stored, or that its content is what was stored before.
+    pub detail: Option<Detail>,
+}
+
+/// One fetch.
+pub struct Fetch {
+    pub pipeline: Arc<Pipeline>,
+    pub subject: Arc<Subject>,
+    /// What is stored, with its content: a 304 may vouch for it.
+    pub stored: Option<(Arc<Stored>, Bytes)>,
+    pub seen: Option<Arc<Seen>>,
+    /// The flight that it flies, if others may wait for it.
+    pub pilot: Option<Pilot<Landing>>,
+    pub interim: Option<Interim>,
+}
+
+impl Fetch {
+    /// Starts it for a request.
+    pub fn launch(self) -> oneshot::Receiver<Arrival> {
+        let (tell, arrival) = oneshot::channel();
+        // The request may be gone when the fetch is done; what it brought is stored all the same.
+        tokio::spawn(async move { drop(tell.send(self.run().await)) });
+        arrival
+    }
+
+    /// Starts it for nobody: what is stored is stale and served meanwhile (RFC 5861 §3).
+    pub fn launch_in_background(self) {
+        tokio::spawn(async move {
+            let pipeline = self.pipeline.clone();
+            let mut exchange = pipeline.exchange(&self.subject.request);
+            exchange.background = true;
+            exchange.origin_requests = 1;
+            let mut forwarded = Forwarded::because(Forward::Stale);
+            match self.run().await {
+                Arrival::Whole(whole) => {
+                    whole.record(&mut exchange);
+                    forwarded.status = Some(whole.origin_status);
+                    forwarded.stored = whole.stored;
+                    forwarded.detail = whole.detail;
+                }
+                Arrival::Stream { head, why, .. } => {
+                    exchange.status = head.status;
+                    forwarded.detail = Some(why);
+                }
+                Arrival::Failed(error) => forwarded.detail = Some(detail_of(&error)),
+            }
+            exchange.cache_status = CacheStatus::Forward(forwarded);
+            exchange.latency = pipeline.clock.now().since(exchange.at);
+            pipeline.observe(&exchange);
+        });
+    }
+
+    async fn run(mut self) -> Arrival {
+        let condition = self.stored.as_ref().and_then(|(stored, _)| validation::conditional(&stored.response));
+        let arrival = match self.attempt(condition).await {
+            Ok(arrival) => arrival,
+            // The 304 was about something else than what is stored: RFC 9111 §4.3.4 has nothing to select.
+            Err(Mismatch) => {
+                self.stored = None;
+                match self.attempt(None).await {
+                    Ok(arrival) => arrival,
+                    Err(Mismatch) => Arrival::Failed(OriginError {
+                        kind: OriginErrorKind::Protocol,
+                        cause: "the origin answered 304 to a request without preconditions".into(),
+                    }),
+                }
+            }
+        };
+        if let (Arrival::Failed(error), Some(pilot)) = (&arrival, &self.pilot) {
+            pilot.land(Landing::Failed(error.clone()));
+        }
+        arrival
+    }
+
+    async fn attempt(&mut self, condition: Option<Condition>) -> Result<Arrival, Mismatch> {
+        let pipeline = self.pipeline.clone();
+        let _permit = match pipeline.permit().await {
+            Ok(permit) => permit,
+            Err(error) => return Ok(Arrival::Failed(error)),
+        };
+        let request_time = pipeline.clock.now();
+        // "A fetch notes the sequence before it writes its request."
+        let ticket = pipeline.store.begin(request_time);
+        let ask = self.subject.ask(&pipeline, condition.as_ref());
+        let reply = match pipeline.origin.ask(ask, self.interim.take()).await {
+            Ok(reply) => reply,
+            Err(error) => return Ok(Arrival::Failed(error)),
+        };
+        let response_time = pipeline.clock.now();
+        self.heed(&reply.head, &ticket, response_time);
+        if reply.head.status == 304 {
+            return self.validated(&reply.head, &ticket, request_time, response_time);
+        }
+        Ok(self.receive(reply, &ticket, request_time, response_time).await)
+    }
+
+    /// What the status says of the caller's credential, and of how busy the origin is.
+    fn heed(&self, head: &Head, ticket: &Ticket, now: Timestamp) {
+        let (pipeline, subject) = (&self.pipeline, &self.subject);
+        pipeline.heed_retry_after(head, now);
+        let Some(caller) = subject.caller.key() else { return };
+        match head.status {
+            200..=206 | 304 => {
+                // A 401 that came after this fetch began has the last word.
+                let standing =
+                    pipeline.store.fences.standing(&subject.credential_slots, ticket.mark(), &subject.place.path);
+                if standing == Standing::Valid {
+                    pipeline.acceptances.accept(Some(caller), now);
+                }
+            }
+            401 => {
+                pipeline.acceptances.revoke(Some(caller));
+                pipeline.invalidate_credential(Invalidation::of_key(FenceKey::Credential(caller)));
+            }
+            403 => {
+                let key = FenceKey::CredentialAt(caller, subject.place.path.clone());
+                pipeline.invalidate_credential(Invalidation::of_key(key));
+            }
+            _ => {}
+        }
+    }
+
+    /// Freshening a stored response upon validation (RFC 9111 §4.3.4).
+    fn validated(
+        &self,
+        head: &Head,
+        ticket: &Ticket,
+        request_time: Timestamp,
+        response_time: Timestamp,
+    ) -> Result<Arrival, Mismatch> {
+        let (stored, body) = self.stored.as_ref().ok_or(Mismatch)?;
+        let response =
+            validation::freshen(&stored.response, &head.fields, request_time, response_time).ok_or(Mismatch)?;
+        let head = Head { status: response.status, reason: response.reason.clone(), fields: response.fields.clone() };
+        let framing = Framing::Length(body.len() as u64);
+        let received = Received { head: &head, framing, body: body.clone(), request_time, response_time };
+        let mut whole = self.store(&received, response, ticket, 304);
+        whole.origin_bytes = 0;
+        whole.detail = whole.detail.or(Some(Detail::Unchanged));
+        Ok(Arrival::Whole(whole))
+    }
+
+    /// Waits for the body as long as it is worth it.
+    async fn receive(
+        &self,
+        reply: Reply,
+        ticket: &Ticket,
+        request_time: Timestamp,
+        response_time: Timestamp,
+    ) -> Arrival {
+        let Reply { head, framing, mut body } = reply;
+        let route = self.subject.route(&self.pipeline);
+        let max_body = self.pipeline.policy.cache.max_body;
+        if let Err(why) = storing::at_head(&head, framing, max_body) {
+            return self.stream(head, framing, body, why);
+        }
+        if storing::refused_at_head(&self.subject.request, &head, route).is_some() {
+            // Nobody needs to wait for what will not be shared.
+            self.land(Landing::Alone);
+        }
+        let mut whole = BytesMut::new();
+        let late = tokio::time::sleep(WHOLE_WITHIN);
+        tokio::pin!(late);
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                chunk = body.next() => chunk,
+                () = &mut late => {
+                    return self.stream(head, framing, resumed(whole, body), Detail::Streaming);
+                }
+            };
+            match chunk {
+                Some(Ok(chunk)) => whole.extend_from_slice(&chunk),
+                Some(Err(error)) => return Arrival::Failed(error),
+                None => break,
+            }
+            if whole.len() as u64 > max_body {
+                return self.stream(head, framing, resumed(whole, body), Detail::TooLarge);
+            }
+        }
+        self.keep(head, framing, whole.freeze(), ticket, request_time, response_time)
+    }
+
+    /// Makes the response's validators and stores it where allowed.
+    fn keep(
+        &self,
+        head: Head,
+        framing: Framing,
+        body: Bytes,
+        ticket: &Ticket,
+        request_time: Timestamp,
+        response_time: Timestamp,
+    ) -> Arrival {
+        let route = self.subject.route(&self.pipeline);
+        let received = Received { head: &head, framing, body, request_time, response_time };
+        let previous = match &self.stored {
+            Some((stored, _)) => Seen::of(&stored.response),
+            None => self.seen.as_deref().cloned(),
+        };
+        let claim = |wanted| self.pipeline.store.first_seen.claim(&self.subject.key, wanted);
+        let response = storing::received(&received, route, previous.as_ref(), claim);
+        let unchanged = self.stored.as_ref().is_some_and(|(stored, _)| stored.response.content == response.content);
+        let mut whole = self.store(&received, response, ticket, head.status);
+        if unchanged && whole.stored {
+            whole.detail = Some(Detail::Unchanged);
+        }
+        Arrival::Whole(whole)
+    }
+
+    fn store(&self, received: &Received<'_>, response: Response, ticket: &Ticket, origin_status: u16) -> Whole {
+        let (pipeline, subject) = (&self.pipeline, &self.subject);
+        let route = subject.route(pipeline);
+        let mut whole = Whole {
+            response: response.clone(),
+            body: received.body.clone(),
+            origin_status,
+            origin_bytes: received.body.len() as u64,
+            stored: false,
+            detail: None,
+        };
+        match storing::decide(&subject.request, received, response, route, pipeline.identity.credentials()) {
+            Ok(storable) => {
+                let slots = subject.slots_for(whole.response.status).clone();
+                let fields = &subject.request.fields;
+                let put = pipeline.store.put(ticket, &subject.key, fields, &storable, slots, subject.place.clone());
+                whole.stored = put.is_ok();
+                whole.detail = put.err();
+                self.share(storable, ticket, origin_status, whole.stored);
+            }
+            Err(why) => {
+                whole.detail = Some(why);
+                self.land(Landing::Alone);
+                // A status that is not stored says nothing about the next response.
+                if why != Detail::Status {
+                    let seen = Seen::of(&whole.response);
+                    self.remember(Unstorable::Refused(why), seen, received.response_time);
+                }
+            }
+        }
+        whole
+    }
+
+    fn share(&self, storable: Storable, ticket: &Ticket, origin_status: u16, stored: bool) {
+        let ticket = ticket.clone();
+        let variant = self.subject.variant(storable.vary(), &self.subject.request.fields);
+        self.land(Landing::Shared(Arc::new(Shared { storable, variant, ticket, origin_status, stored })));
+    }
+
+    /// Hands the response on as it comes, and remembers that its resource does this.
+    fn stream(
+        &self,
+        head: Head,
+        framing: Framing,
+        body: BoxStream<'static, Result<Bytes, OriginError>>,
+        why: Detail,
+    ) -> Arrival {
+        self.land(Landing::Alone);
+        self.remember(Unstorable::Streams(why), None, self.pipeline.clock.now());
+        Arrival::Stream { head, framing, body, why }
+    }
+
+    fn remember(&self, why: Unstorable, seen: Option<Seen>, now: Timestamp) {
+        let key = self.pipeline.store.variant_key(&self.subject.key, &self.subject.request.fields);
+        self.pipeline.store.unstorable(&key, why, seen, now, self.pipeline.policy.cache.pass_for);
+    }
+
+    fn land(&self, landing: Landing) {
+        if let Some(pilot) = &self.pilot {
+            pilot.land(landing);
+        }
+    }
+}
+
+/// A 304 that nothing stored answers to.
+struct Mismatch;
+
+/// A body of which a part has been read already.
+fn resumed(
+    read: BytesMut,
+    rest: BoxStream<'static, Result<Bytes, OriginError>>,
+) -> BoxStream<'static, Result<Bytes, OriginError>> {
+    let read = (!read.is_empty()).then(|| Ok(read.freeze()));
+    stream::iter(read).chain(rest).boxed()
+}
+
+/// Why the origin failed, as Cache-Status says it.
+pub fn detail_of(error: &OriginError) -> Detail {
+    match error.kind {
+        OriginErrorKind::Connect => Detail::Connect,
+        OriginErrorKind::Timeout => Detail::Timeout,
+        OriginErrorKind::Protocol => Detail::Protocol,
+        OriginErrorKind::Saturated => Detail::Saturated,
+    }
+}
+
+impl Whole {
+    /// Puts what came into the record.
+    pub fn record(&self, exchange: &mut Exchange) {
+        exchange.status = self.response.status;
+        exchange.origin_bytes = self.origin_bytes;
+        exchange.content_length = self.response.content_length;
+        exchange.content = Some(self.response.content);
+        exchange.json = storing::is_json_media(&self.response.fields);
+    }
+}

@@ -1,0 +1,415 @@
+//! The second line: a mutation in, an event out.
+//!
+//! A mutation raises the barrier over what it may touch just before it is sent, and lowers it when the last byte of its
+//! final response has been read or the exchange has failed. It invalidates before the first byte of that response goes
+//! out, and again at its end. [`invalidate`](Pipeline::invalidate) is the one door: mutations, the operator's purges and
+//! whatever comes later all go through it.
+
+use crate::changes::{Cause, Change, EntityChange};
+use crate::field::{connection, entity_tag};
+use crate::origin::{Ask, Framing, Head, Interim, OriginError, OriginErrorKind, Reply, Sending};
+use crate::pipeline::exchange::{Exchange, MutationRecord};
+use crate::pipeline::{Answer, Content, Pipeline};
+use crate::policy::Route;
+use crate::semantics::answer;
+use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
+use crate::semantics::forwarding;
+use crate::semantics::invalidation::{self, FenceKey, Invalidation, Outcome};
+use crate::semantics::request::Request;
+use crate::store::Invalidated;
+use crate::store::fences::Slots;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// A response of a mutation that is whole this soon, and no longer than `request_buffer`, is answered after the mutation
+/// has ended; others are answered as they come.
+const WHOLE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Chunks that a slow client may be behind before the origin is kept waiting.
+const BEHIND: usize = 64;
+
+impl Pipeline {
+    /// The one door. Fences first, then the log: an event is never seen before what it announces is done.
+    pub(crate) fn invalidate(&self, invalidation: Invalidation, cause: Cause, soft: bool) -> u64 {
+        let invalidated = self.store.invalidate(invalidation, soft);
+        self.announce(&invalidated, cause)
+    }
+
+    /// Appends what was done to the change log.
+    pub(crate) fn announce(&self, invalidated: &Invalidated, cause: Cause) -> u64 {
+        self.changes.append(self.change(invalidated, cause));
+        invalidated.sequence()
+    }
+
+    /// What the origin told one caller is over; nobody else's business, so it is an event without names.
+    pub(crate) fn invalidate_credential(&self, invalidation: Invalidation) {
+        self.invalidate(invalidation, Cause::Credential, false);
+    }
+
+    fn change(&self, invalidated: &Invalidated, cause: Cause) -> Change {
+        let mut change = Change {
+            sequence: invalidated.sequence(),
+            at: self.clock.now(),
+            cause,
+            whole: false,
+            routes: Vec::new(),
+            entities: Vec::new(),
+            paths: Vec::new(),
+            query_keys: Vec::new(),
+        };
+        for key in &invalidated.invalidation().keys {
+            match key {
+                FenceKey::All => change.whole = true,
+                FenceKey::Entity(entity) | FenceKey::Collections(entity) => self.name(&mut change, *entity, None),
+                FenceKey::Item(entity, id) => self.name(&mut change, *entity, Some(id)),
+                FenceKey::Path(path) | FenceKey::Target(path, _) => change.paths.push(path.clone()),
+                FenceKey::Credential(_) | FenceKey::CredentialAt(..) => {}
+            }
+        }
+        change
+    }
+
+    fn name(&self, change: &mut Change, entity: crate::policy::EntityId, id: Option<&String>) {
+        for route in self.policy.routes.iter().filter(|route| route.entity_id == entity && !route.patterns.is_empty()) {
+            if !change.routes.contains(&route.name) {
+                change.routes.push(route.name.clone());
+                change.query_keys.push(route.query_key.clone());
+            }
+            let named = EntityChange { entity: route.entity.clone(), id: id.cloned() };
+            if !change.entities.contains(&named) {
+                change.entities.push(named);
+            }
+        }
+    }
+
+    /// Sends a mutation whose body has been read whole, once, and answers with what the origin says. A client that
+    /// leaves changes nothing: the exchange runs as a task of its own.
+    pub async fn mutate(self: &Arc<Self>, request: Request, body: Bytes, interim: Option<Interim>) -> Answer {
+        let exchange = self.exchange(&request);
+        let (tell, answer) = oneshot::channel();
+        let sending = Mutation { pipeline: self.clone(), request, exchange: exchange.clone() };
+        tokio::spawn(sending.run(body, interim, tell));
+        answer.await.unwrap_or_else(|_| {
+            let cause = "the exchange of a mutation ended without a word".into();
+            self.failure(exchange, &OriginError { kind: OriginErrorKind::Protocol, cause })
+        })
+    }
+}
+
+/// One mutation that has been read whole.
+struct Mutation {
+    pipeline: Arc<Pipeline>,
+    request: Request,
+    exchange: Exchange,
+}
+
+impl Mutation {
+    async fn run(mut self, body: Bytes, interim: Option<Interim>, tell: oneshot::Sender<Answer>) {
+        let pipeline = self.pipeline.clone();
+        let mut forwarded = Forwarded::because(Forward::Method);
+        self.exchange.cache_status = CacheStatus::Forward(forwarded);
+        let permit = match pipeline.permit().await {
+            Ok(permit) => permit,
+            // Nothing was sent, so nothing can have changed.
+            Err(error) => {
+                drop(tell.send(pipeline.failure(self.exchange, &error)));
+                return;
+            }
+        };
+        let barrier = Barrier::raise(&pipeline, &self.request);
+        forwarded.detail = barrier.unrouted.then_some(Detail::Unrouted);
+        self.exchange.cache_status = CacheStatus::Forward(forwarded);
+        self.exchange.origin_requests = 1;
+        let cap = tokio::time::sleep(pipeline.policy.origin.response_timeout);
+        let work = self.exchange(body, interim, &barrier, tell);
+        tokio::pin!(cap, work);
+        tokio::select! {
+            biased;
+            () = &mut work => {}
+            // A mutation that hangs must not switch caching off for as long as it likes.
+            () = &mut cap => {
+                barrier.cap();
+                work.await;
+            }
+        }
+        drop(permit);
+    }
+
+    async fn exchange(
+        mut self,
+        body: Bytes,
+        interim: Option<Interim>,
+        barrier: &Barrier,
+        tell: oneshot::Sender<Answer>,
+    ) {
+        let pipeline = self.pipeline.clone();
+        let fields = forwarding::forwarded_fields(&self.request, &pipeline.policy.server.trusted_proxies);
+        let ask = Ask {
+            method: self.request.method.clone(),
+            scheme: self.request.scheme,
+            target: self.request.target(),
+            fields: entity_tag::without_ours(&fields),
+            has_body: self.request.has_body,
+            body,
+            sending: Sending::Once,
+        };
+        let reply = match pipeline.origin.ask(ask, interim).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                // No connection: nothing was sent, and nothing can have changed. Anything else may have been applied.
+                let outcome = if error.kind == OriginErrorKind::Connect { Outcome::Refused } else { Outcome::Unknown };
+                self.exchange.mutation = Some(barrier.end(outcome));
+                drop(tell.send(pipeline.failure(self.exchange, &error)));
+                return;
+            }
+        };
+        barrier.head(&reply.head);
+        self.relay(reply, barrier, tell).await;
+    }
+
+    /// Answers with the origin's response: whole where it comes soon and is short, so that the mutation has ended
+    /// before its first byte goes out; else as it comes.
+    async fn relay(mut self, reply: Reply, barrier: &Barrier, tell: oneshot::Sender<Answer>) {
+        let Reply { head, framing, mut body } = reply;
+        let outcome = invalidation::outcome(Some(head.status));
+        let limit = self.pipeline.policy.origin.request_buffer;
+        let mut whole = BytesMut::new();
+        let late = tokio::time::sleep(WHOLE_WITHIN);
+        tokio::pin!(late);
+        let ended = loop {
+            let chunk = tokio::select! {
+                biased;
+                chunk = body.next() => chunk,
+                () = &mut late => break false,
+            };
+            match chunk {
+                Some(Ok(chunk)) => whole.extend_from_slice(&chunk),
+                Some(Err(error)) => {
+                    self.exchange.mutation = Some(barrier.end(Outcome::Unknown));
+                    drop(tell.send(self.pipeline.failure(self.exchange, &error)));
+                    return;
+                }
+                None => break true,
+            }
+            if whole.len() as u64 > limit {
+                break false;
+            }
+        };
+        self.exchange.origin_bytes = whole.len() as u64;
+        if ended {
+            self.exchange.mutation = Some(barrier.end(outcome));
+            let empty = framing == Framing::Empty;
+            let content = if empty { Content::Empty } else { Content::Whole(whole.freeze()) };
+            drop(tell.send(self.answer(head, content)));
+            return;
+        }
+        self.exchange.mutation = Some(barrier.first_byte(outcome));
+        let read = (!whole.is_empty()).then(|| Ok(whole.freeze()));
+        let (send, receive) = mpsc::channel(BEHIND);
+        let client = stream::unfold(receive, |mut receive| async { Some((receive.recv().await?, receive)) }).boxed();
+        drop(tell.send(self.answer(head, Content::Stream { framing, body: client })));
+        let whole = pump(stream::iter(read).chain(body).boxed(), &send).await;
+        barrier.end(if whole { outcome } else { Outcome::Unknown });
+    }
+
+    fn answer(&self, head: Head, content: Content) -> Answer {
+        let mut exchange = self.exchange.clone();
+        if let CacheStatus::Forward(forwarded) = &mut exchange.cache_status {
+            forwarded.status = Some(head.status);
+        }
+        exchange.status = head.status;
+        let mut fields = connection::end_to_end(&head.fields);
+        if let Content::Whole(body) = &content {
+            fields.set("Content-Length", body.len().to_string());
+        }
+        answer::expose(&mut fields);
+        fields.push("Cache-Status", exchange.cache_status.to_string());
+        Answer { head: Head { fields, ..head }, content, exchange }
+    }
+}
+
+/// Reads a body to its end, for a client that may have left; says whether it came whole.
+async fn pump(
+    mut body: BoxStream<'static, Result<Bytes, OriginError>>,
+    client: &mpsc::Sender<Result<Bytes, OriginError>>,
+) -> bool {
+    while let Some(chunk) = body.next().await {
+        let failed = chunk.is_err();
+        // A client that has left is no reason to leave the mutation unfinished.
+        drop(client.send(chunk).await);
+        if failed {
+            return false;
+        }
+    }
+    true
+}
+
+/// The barrier of one mutation. Dropped before its end, the outcome is unknown.
+struct Barrier {
+    pipeline: Arc<Pipeline>,
+    request: Request,
+    route: crate::policy::RouteId,
+    touched: Invalidation,
+    unrouted: bool,
+    slots: Slots,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    lowered: bool,
+    ended: bool,
+    /// What the response's Location and Content-Location add.
+    named: Invalidation,
+}
+
+impl Barrier {
+    fn raise(pipeline: &Arc<Pipeline>, request: &Request) -> Self {
+        let touched = invalidation::decide(request, &pipeline.policy.routes);
+        let slots = pipeline.store.fences.slots(&touched.keys);
+        pipeline.store.fences.raise(&slots);
+        let path = pipeline.policy.routes.matching_form(&request.path);
+        Barrier {
+            route: pipeline.policy.routes.select(&path).route.id,
+            unrouted: touched.unrouted,
+            pipeline: pipeline.clone(),
+            request: request.clone(),
+            touched,
+            slots,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The final head has come.
+    fn head(&self, head: &Head) {
+        if head.status < 400 {
+            let named = invalidation::named_by_response(&self.request, &head.fields, &self.pipeline.policy.routes);
+            self.state().named = named;
+        }
+    }
+
+    /// The first byte of the response is about to go out, and the rest has not been read.
+    fn first_byte(&self, outcome: Outcome) -> MutationRecord {
+        self.carry_out(outcome)
+    }
+
+    /// The last byte has been read, or there will be none.
+    fn end(&self, outcome: Outcome) -> MutationRecord {
+        self.state().ended = true;
+        let record = self.carry_out(outcome);
+        self.lower();
+        record
+    }
+
+    /// The barrier has stood as long as it may; what becomes of the mutation is unknown from here.
+    fn cap(&self) {
+        self.carry_out(Outcome::Unknown);
+        self.lower();
+    }
+
+    fn lower(&self) {
+        let mut state = self.state();
+        if !state.lowered {
+            state.lowered = true;
+            self.pipeline.store.fences.lower(&self.slots);
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    fn route(&self) -> &Route {
+        self.pipeline.policy.routes.get(self.route)
+    }
+
+    /// Invalidates what the outcome calls for; quarantine first, so that nothing slips in between the two.
+    fn carry_out(&self, outcome: Outcome) -> MutationRecord {
+        let invalidation = self.touched.clone().with(self.state().named.clone());
+        let record = |invalidated| MutationRecord { outcome, invalidated, unrouted: self.unrouted };
+        let quarantine = self.pipeline.policy.origin.quarantine;
+        let settle = self.route().settle;
+        let (cause, unsettled) = match outcome {
+            Outcome::Refused => return record(0),
+            Outcome::Done => (Cause::Mutation, settle),
+            Outcome::Unknown => (Cause::Unknown, quarantine),
+            Outcome::Accepted if settle > Duration::ZERO => (Cause::Mutation, settle),
+            Outcome::Accepted => (Cause::Mutation, quarantine),
+        };
+        let now = self.pipeline.clock.now();
+        if unsettled > Duration::ZERO {
+            let slots = self.pipeline.store.fences.slots(&invalidation.keys);
+            self.pipeline.store.fences.quarantine(&slots, now + unsettled);
+        }
+        let count = invalidation.keys.len();
+        if outcome == Outcome::Accepted && self.state().ended {
+            self.invalidate_once_more(invalidation.clone(), unsettled);
+        }
+        self.pipeline.invalidate(invalidation, cause, false);
+        record(count)
+    }
+
+    /// 202: what was accepted is done later; whoever read meanwhile is told then.
+    fn invalidate_once_more(&self, invalidation: Invalidation, after: Duration) {
+        let pipeline = self.pipeline.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            pipeline.invalidate(invalidation, Cause::Settled, false);
+        });
+    }
+}
+
+impl Drop for Barrier {
+    fn drop(&mut self) {
+        if !self.state().ended {
+            self.carry_out(Outcome::Unknown);
+        }
+        self.lower();
+    }
+}
+
+/// A mutation whose body is too long to be read whole: it streams between client and origin, and only here does a
+/// client that leaves make the outcome unknown.
+pub struct StreamedMutation {
+    barrier: Arc<Barrier>,
+    outcome: Outcome,
+    record: Option<MutationRecord>,
+}
+
+impl StreamedMutation {
+    pub(crate) fn begin(pipeline: &Arc<Pipeline>, request: &Request) -> Self {
+        let barrier = Arc::new(Barrier::raise(pipeline, request));
+        let cap = pipeline.policy.origin.response_timeout;
+        let watched = Arc::downgrade(&barrier);
+        tokio::spawn(async move {
+            tokio::time::sleep(cap).await;
+            if let Some(barrier) = watched.upgrade() {
+                barrier.cap();
+            }
+        });
+        StreamedMutation { barrier, outcome: Outcome::Unknown, record: None }
+    }
+
+    /// The final head has come; call before its first byte goes out.
+    pub fn head(&mut self, head: &Head) {
+        self.outcome = invalidation::outcome(Some(head.status));
+        self.barrier.head(head);
+        self.record = Some(self.barrier.first_byte(self.outcome));
+    }
+
+    /// The last byte has been read. Dropped without this, the outcome is unknown.
+    pub fn end(self) -> MutationRecord {
+        self.barrier.end(self.outcome)
+    }
+}
+
+impl fmt::Debug for StreamedMutation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamedMutation").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}

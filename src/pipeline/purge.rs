@@ -1,0 +1,82 @@
+//! The operator's purge, through the same door as every mutation.
+
+use crate::changes::Cause;
+use crate::pipeline::Pipeline;
+use crate::policy::{EntityId, RouteId};
+use crate::semantics::invalidation::{FenceKey, Invalidation};
+use crate::store::Place;
+
+/// What an operator can name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A path in all its queries, or, with a query, that one.
+    Path {
+        path: String,
+        query: Option<String>,
+    },
+    /// A route and those that share its entity.
+    Route(RouteId),
+    /// Every route of an entity, or one of its items and its collections.
+    Entity {
+        entity: EntityId,
+        id: Option<String>,
+    },
+    /// All paths that begin so.
+    Prefix(String),
+    All,
+}
+
+impl Pipeline {
+    /// Invalidates what `target` names; `soft` lets stale rules still apply. Returns the number of the event.
+    pub fn purge(&self, target: &Target, soft: bool) -> u64 {
+        let routes = &self.policy.routes;
+        let keys = match target {
+            Target::Path { path, query: None } => vec![FenceKey::Path(routes.matching_form(path))],
+            Target::Path { path, query: Some(query) } => {
+                vec![FenceKey::Target(routes.matching_form(path), query.clone())]
+            }
+            Target::Route(id) => vec![FenceKey::Entity(routes.get(*id).entity_id)],
+            Target::Entity { entity, id: None } => vec![FenceKey::Entity(*entity)],
+            Target::Entity { entity, id: Some(id) } => {
+                vec![FenceKey::Item(*entity, id.clone()), FenceKey::Collections(*entity)]
+            }
+            Target::All => vec![FenceKey::All],
+            Target::Prefix(prefix) => {
+                let invalidated = self.store.invalidate_prefix(&self.prefix(prefix), soft);
+                return self.announce(&invalidated, Cause::Purge);
+            }
+        };
+        self.invalidate(Invalidation { keys, unrouted: false }, Cause::Purge, soft)
+    }
+
+    /// How many stored responses a purge of `target` would reach. Looks at every one.
+    pub fn matched(&self, target: &Target) -> usize {
+        let routes = &self.policy.routes;
+        match target {
+            Target::Path { path, query } => {
+                let path = routes.matching_form(path);
+                self.store.count(|at| at.path == path && query.as_ref().is_none_or(|query| at.query == *query))
+            }
+            Target::Route(id) => {
+                let entity = routes.get(*id).entity_id;
+                self.store.count(|at| at.entity == entity)
+            }
+            Target::Entity { entity, id: None } => self.store.count(|at| at.entity == *entity),
+            Target::Entity { entity, id: Some(id) } => {
+                let reaches = |at: &Place| at.id.as_ref().is_none_or(|at| at == id);
+                self.store.count(|at| at.entity == *entity && reaches(at))
+            }
+            Target::Prefix(prefix) => {
+                let prefix = self.prefix(prefix);
+                self.store.count(|at| at.path.starts_with(&prefix))
+            }
+            Target::All => self.store.count(|_| true),
+        }
+    }
+
+    /// A prefix in matching form, its trailing slash kept: `/a/` is not the beginning of `/ab`.
+    fn prefix(&self, prefix: &str) -> String {
+        let form = self.policy.routes.matching_form(prefix);
+        if prefix.ends_with('/') && !form.ends_with('/') { form + "/" } else { form }
+    }
+}

@@ -1,0 +1,375 @@
+//! The first line: a request in, a response out.
+
+use crate::clock::Timestamp;
+use crate::field::connection;
+use crate::identity::acceptance::Acceptances;
+use crate::origin::{Interim, OriginError, OriginErrorKind};
+use crate::pipeline::exchange::Exchange;
+use crate::pipeline::fetch::{Arrival, Fetch, Landing, Shared, Whole, detail_of};
+use crate::pipeline::subject::Subject;
+use crate::pipeline::{Answer, Content, Handled, Pipeline, own_answer};
+use crate::policy::{Freshness as Lifetime, Mode, Route, Scope};
+use crate::semantics::answer;
+use crate::semantics::cache_status::{CacheStatus, Detail, Forwarded};
+use crate::semantics::freshness::{self, Freshness};
+use crate::semantics::precondition::{self, Evaluated};
+use crate::semantics::request::Request;
+use crate::semantics::reuse::{self, Found, Reuse, Standing};
+use crate::semantics::stored_response::Response;
+use crate::semantics::storing::{self, Seen};
+use crate::store::fences::Epoch;
+use crate::store::flight::{Boarding, Pilot};
+use crate::store::{Selected, Stored, Unstorable};
+use bytes::Bytes;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What the store gave for one request.
+struct Candidate {
+    stored: Option<(Arc<Stored>, Bytes, Standing)>,
+    variants: bool,
+    seen: Option<Arc<Seen>>,
+    /// Its responses cannot be shared, so nobody waits for another's.
+    alone: bool,
+}
+
+/// How a waiter's wait ended.
+enum Waited {
+    Landed(Landing),
+    TooLong,
+}
+
+type Deadline = Pin<Box<tokio::time::Sleep>>;
+
+impl Pipeline {
+    /// Answers a GET or HEAD, from the store where that is right and from the origin where it is not.
+    ///
+    /// `interim` takes the origin's 1xx while a fetch is under way that was started for this request.
+    pub async fn retrieve(self: &Arc<Self>, request: Request, mut interim: Option<Interim>) -> Handled {
+        let mut exchange = self.exchange(&request);
+        let subject = Arc::new(Subject::of(self, request));
+        let route = subject.route(self);
+        if route.mode == Mode::Pass {
+            return self.stream_past(&subject, Detail::Pass).await;
+        }
+        let mut deadline: Deadline = Box::pin(tokio::time::sleep(self.policy.origin.response_timeout));
+        loop {
+            let now = self.clock.now();
+            let candidate = match self.candidate(&subject, now) {
+                Ok(candidate) => candidate,
+                Err(streams) => return self.stream_past(&subject, streams).await,
+            };
+            let (because, detail) = match self.decide(&subject, &candidate, now) {
+                Reuse::Hit { ttl, detail } => {
+                    exchange.cache_status = CacheStatus::Hit { ttl, detail };
+                    return Handled::Answer(self.from_store(&subject, &candidate, exchange, now));
+                }
+                Reuse::Renew { ttl } => {
+                    self.renew(&subject, &candidate, now);
+                    exchange.cache_status = CacheStatus::Hit { ttl, detail: Some(Detail::StaleWhileRevalidate) };
+                    return Handled::Answer(self.from_store(&subject, &candidate, exchange, now));
+                }
+                Reuse::Unsatisfiable => {
+                    exchange.cache_status = CacheStatus::Own { detail: Some(Detail::OnlyIfCached) };
+                    let why = "The request allows only what is stored, and nothing usable is.";
+                    return Handled::Answer(own_answer(exchange, 504, why));
+                }
+                Reuse::Fetch { because, detail } => (because, detail),
+            };
+            if let Some(as_it_came) = forwarded_as_it_came(&subject.request, route) {
+                return self.stream_past(&subject, as_it_came).await;
+            }
+            let mut forwarded = Forwarded::because(because);
+            forwarded.detail = detail;
+            let epoch = self.store.fences.epoch(&subject.slots);
+            let arrival = match self.board(&subject, &candidate, epoch) {
+                Boarding::Lead(pilot) => self.fetch(&subject, &candidate, Some(pilot), interim.take()).arrive().await,
+                Boarding::Wait(landing) => match wait(landing, &mut deadline).await {
+                    Waited::Landed(Landing::Shared(shared)) => {
+                        if let Some(answer) = self.handed_over(&subject, &shared, epoch, forwarded, &exchange) {
+                            return Handled::Answer(answer);
+                        }
+                        // The flight was somebody else's, or what it shows was invalidated: start over.
+                        continue;
+                    }
+                    Waited::Landed(Landing::Alone) => {
+                        self.fetch(&subject, &candidate, None, interim.take()).arrive().await
+                    }
+                    Waited::Landed(Landing::Failed(error)) => {
+                        forwarded.collapsed = true;
+                        Arrival::Failed(error)
+                    }
+                    Waited::TooLong => Arrival::Failed(OriginError {
+                        kind: OriginErrorKind::Timeout,
+                        cause: "a collapsed request waited for the origin until its own deadline".into(),
+                    }),
+                },
+            };
+            exchange.origin_requests = u32::from(!forwarded.collapsed);
+            return Handled::Answer(self.arrived(&subject, &candidate, arrival, forwarded, exchange));
+        }
+    }
+
+    /// What the store has, or that it streams.
+    fn candidate(&self, subject: &Subject, now: Timestamp) -> Result<Candidate, Detail> {
+        let nothing = |variants, seen, alone| Candidate { stored: None, variants, seen, alone };
+        match self.store.select(&subject.key, &subject.request.fields, now) {
+            Selected::Response { stored, body, standing } => {
+                Ok(Candidate { stored: Some((stored, body, standing)), variants: true, seen: None, alone: false })
+            }
+            Selected::Nothing { variants, seen } => Ok(nothing(variants, seen, false)),
+            Selected::Unstorable { why: Unstorable::Refused(_), seen } => Ok(nothing(false, seen, true)),
+            Selected::Unstorable { why: Unstorable::Streams(why), .. } => Err(why),
+        }
+    }
+
+    fn decide(&self, subject: &Subject, candidate: &Candidate, now: Timestamp) -> Reuse {
+        let found = candidate
+            .stored
+            .as_ref()
+            .map(|(stored, _, standing)| Found { response: &stored.response, standing: *standing });
+        let route = subject.route(self);
+        let accepted = accepted(&self.acceptances, subject, route, self.policy.identity.accepted_for, now);
+        reuse::decide(&subject.request, found, candidate.variants, accepted, route, now)
+    }
+
+    fn board(&self, subject: &Subject, candidate: &Candidate, epoch: Epoch) -> Boarding<Landing> {
+        let fences = &self.store.fences;
+        let key = self.store.variant_key(&subject.key, &subject.request.fields);
+        // Where nothing can be shared, a flight would only make a queue: everybody leads their own.
+        self.flights
+            .board(&key, epoch, |then| !candidate.alone && fences.may_join(&subject.slots, then, &subject.place.path))
+    }
+
+    fn fetch(
+        self: &Arc<Self>,
+        subject: &Arc<Subject>,
+        candidate: &Candidate,
+        pilot: Option<Pilot<Landing>>,
+        interim: Option<Interim>,
+    ) -> Fetch {
+        Fetch {
+            pipeline: self.clone(),
+            subject: subject.clone(),
+            stored: candidate.stored.as_ref().map(|(stored, body, _)| (stored.clone(), body.clone())),
+            seen: candidate.seen.clone(),
+            pilot,
+            interim,
+        }
+    }
+
+    /// Renews what is served stale: one fetch, however many ask, and none while the origin wants rest.
+    fn renew(self: &Arc<Self>, subject: &Arc<Subject>, candidate: &Candidate, now: Timestamp) {
+        if !self.may_work_in_background(now) {
+            return;
+        }
+        let epoch = self.store.fences.epoch(&subject.slots);
+        if let Boarding::Lead(pilot) = self.board(subject, candidate, epoch) {
+            self.fetch(subject, candidate, Some(pilot), None).launch_in_background();
+        }
+    }
+
+    /// What another request's fetch brought, if this one may have it.
+    fn handed_over(
+        &self,
+        subject: &Subject,
+        shared: &Shared,
+        joined: Epoch,
+        mut forwarded: Forwarded,
+        exchange: &Exchange,
+    ) -> Option<Answer> {
+        let response = shared.storable.response();
+        let slots = subject.slots_for(response.status);
+        let same_variant = subject.variant(shared.storable.vary(), &subject.request.fields) == shared.variant;
+        if !same_variant || !self.store.may_hand_over(slots, &shared.ticket, joined, &subject.place.path) {
+            return None;
+        }
+        forwarded.collapsed = true;
+        forwarded.stored = shared.stored;
+        forwarded.status = Some(shared.origin_status);
+        let mut exchange = exchange.clone();
+        exchange.cache_status = CacheStatus::Forward(forwarded);
+        Some(self.answer(subject, response, shared.storable.body(), exchange, self.clock.now()))
+    }
+
+    /// The answer to the request that a fetch was made for.
+    fn arrived(
+        &self,
+        subject: &Subject,
+        candidate: &Candidate,
+        arrival: Arrival,
+        mut forwarded: Forwarded,
+        mut exchange: Exchange,
+    ) -> Answer {
+        match arrival {
+            Arrival::Whole(whole) => {
+                // "An error ... is any situation that would result in a 500, 502, 503, or 504" (RFC 5861 §4).
+                if matches!(whole.origin_status, 500 | 502..=504)
+                    && let Some(answer) = self.stale_if_error(subject, candidate, &exchange, false)
+                {
+                    return answer;
+                }
+                let Whole { origin_status, stored, detail, .. } = whole;
+                forwarded.status = Some(origin_status);
+                forwarded.stored = stored;
+                forwarded.detail = detail.filter(|detail| *detail != Detail::Unchanged).or(forwarded.detail).or(detail);
+                exchange.cache_status = CacheStatus::Forward(forwarded);
+                whole.record(&mut exchange);
+                self.answer(subject, &whole.response, &whole.body, exchange, self.clock.now())
+            }
+            Arrival::Stream { head, framing, body, why } => {
+                forwarded.status = Some(head.status);
+                forwarded.detail = Some(why);
+                exchange.status = head.status;
+                exchange.cache_status = CacheStatus::Forward(forwarded);
+                let mut head = crate::origin::Head { fields: connection::end_to_end(&head.fields), ..head };
+                answer::expose(&mut head.fields);
+                head.fields.push("Cache-Status", exchange.cache_status.to_string());
+                Answer { head, content: Content::Stream { framing, body }, exchange }
+            }
+            Arrival::Failed(error) => {
+                let unreachable = matches!(error.kind, OriginErrorKind::Connect | OriginErrorKind::Protocol);
+                if let Some(answer) = self.stale_if_error(subject, candidate, &exchange, unreachable) {
+                    tracing::warn!(target: "freshgate", cause = %error.cause, "the origin failed; answered stale");
+                    return answer;
+                }
+                forwarded.detail = Some(detail_of(&error));
+                exchange.cache_status = CacheStatus::Forward(forwarded);
+                self.failure(exchange, &error)
+            }
+        }
+    }
+
+    /// The stored response, where the origin's failure lets it be used (RFC 5861 §4, RFC 9111 §4.2.4). Never one that
+    /// was invalidated, and never for a caller whom the origin has not accepted within the route's time.
+    fn stale_if_error(
+        &self,
+        subject: &Subject,
+        candidate: &Candidate,
+        exchange: &Exchange,
+        unreachable: bool,
+    ) -> Option<Answer> {
+        let now = self.clock.now();
+        let route = subject.route(self);
+        let (stored, ..) = candidate.stored.as_ref()?;
+        let standing = self.store.fences.standing(&stored.slots, stored.mark, &stored.place.path);
+        if !matches!(standing, Standing::Valid | Standing::Expired) {
+            return None;
+        }
+        let allowance = freshness::stale_allowance(&stored.response, route, self.policy.cache.stale_on_disconnect);
+        let limit = if unreachable { allowance.if_disconnected } else { allowance.if_error };
+        let by = match freshness::of(&stored.response, route, now) {
+            Freshness::Fresh { .. } => Duration::ZERO,
+            Freshness::Stale { by } => by,
+        };
+        let accepted_for = route.stale_if_error.max(self.policy.identity.accepted_for);
+        if by >= limit || !accepted(&self.acceptances, subject, route, accepted_for, now) {
+            return None;
+        }
+        let mut exchange = exchange.clone();
+        let ttl = -i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
+        exchange.cache_status = CacheStatus::Hit { ttl, detail: Some(Detail::StaleIfError) };
+        Some(self.from_store(subject, candidate, exchange, now))
+    }
+
+    fn from_store(&self, subject: &Subject, candidate: &Candidate, exchange: Exchange, now: Timestamp) -> Answer {
+        let (stored, body, _) = candidate.stored.as_ref().expect("a hit has a stored response");
+        self.answer(subject, &stored.response, body, exchange, now)
+    }
+
+    /// The only exit: preconditions are evaluated here, against whatever was selected.
+    fn answer(
+        &self,
+        subject: &Subject,
+        response: &Response,
+        body: &Bytes,
+        mut exchange: Exchange,
+        now: Timestamp,
+    ) -> Answer {
+        let request = &subject.request;
+        let selected = precondition::Selected {
+            status: response.status,
+            fields: &response.fields,
+            entity_tag: response.validator.entity_tag(),
+            modified: response.modified,
+            content_length: response.content_length,
+            range_allowed: true,
+        };
+        let evaluated = precondition::evaluate(&request.fields, &request.method, &selected, now);
+        let head = answer::of(response, evaluated, &exchange.cache_status, subject.route(self), now);
+        let content = match evaluated {
+            _ if request.method == "HEAD" => Content::Empty,
+            Evaluated::Full => Content::Whole(body.clone()),
+            Evaluated::Part { first, last } => Content::Whole(part(body, first, last)),
+            Evaluated::NotModified | Evaluated::PreconditionFailed | Evaluated::RangeNotSatisfiable => Content::Empty,
+        };
+        exchange.status = head.status;
+        exchange.content_length = response.content_length;
+        exchange.content = Some(response.content);
+        exchange.json = storing::is_json_media(&response.fields);
+        Answer { head, content, exchange }
+    }
+
+    async fn stream_past(self: &Arc<Self>, subject: &Subject, why: Detail) -> Handled {
+        match self.pass(&subject.request, why).await {
+            Ok(passage) => Handled::Pass(passage),
+            Err(answer) => Handled::Answer(answer),
+        }
+    }
+}
+
+impl Fetch {
+    /// Runs detached, and waits.
+    fn arrive(self) -> impl Future<Output = Arrival> {
+        let arrival = self.launch();
+        async move {
+            arrival.await.unwrap_or_else(|_| {
+                Arrival::Failed(OriginError {
+                    kind: OriginErrorKind::Protocol,
+                    cause: "the fetch ended without a word".into(),
+                })
+            })
+        }
+    }
+}
+
+/// "In plain mode a Range or HEAD miss is forwarded as it came": nothing whole would come of it.
+fn forwarded_as_it_came(request: &Request, route: &Route) -> Option<Detail> {
+    match route.freshness {
+        Lifetime::For(_) => None,
+        Lifetime::Origin if request.method == "HEAD" => Some(Detail::Pass),
+        Lifetime::Origin => request.fields.contains("range").then_some(Detail::Range),
+    }
+}
+
+fn accepted(acceptances: &Acceptances, subject: &Subject, route: &Route, within: Duration, now: Timestamp) -> bool {
+    match route.scope {
+        Scope::Public => true,
+        Scope::User => acceptances.holds(subject.caller.key(), within, now),
+    }
+}
+
+/// Waits for a flight to land, at most until the waiter's own deadline.
+async fn wait(mut landing: watch::Receiver<Option<Landing>>, deadline: &mut Deadline) -> Waited {
+    loop {
+        if let Some(landing) = landing.borrow_and_update().clone() {
+            return Waited::Landed(landing);
+        }
+        tokio::select! {
+            biased;
+            changed = landing.changed() => if changed.is_err() {
+                return Waited::Landed(Landing::Alone);
+            },
+            () = deadline.as_mut() => return Waited::TooLong,
+        }
+    }
+}
+
+/// The octets `first` to `last`, both included.
+fn part(body: &Bytes, first: u64, last: u64) -> Bytes {
+    let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(body.len());
+    body.slice(at(first)..at(last.saturating_add(1)))
+}

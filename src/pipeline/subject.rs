@@ -1,0 +1,111 @@
+//! A request that may be answered from the store, with everything that its head and its route decide about it.
+
+use crate::field::Fields;
+use crate::identity::Caller;
+use crate::origin::{Ask, Sending};
+use crate::pipeline::Pipeline;
+use crate::policy::{Freshness, Route, RouteId, Scope};
+use crate::semantics::cache_key::{self, CacheKey};
+use crate::semantics::forwarding;
+use crate::semantics::invalidation;
+use crate::semantics::request::Request;
+use crate::semantics::validation::Condition;
+use crate::store::Place;
+use crate::store::fences::Slots;
+
+/// Made once per request; a detached fetch shares it.
+pub struct Subject {
+    pub request: Request,
+    pub route: RouteId,
+    pub caller: Caller,
+    pub key: CacheKey,
+    pub place: Place,
+    /// The fences that a response stands behind.
+    pub slots: Slots,
+    /// The fences that a 404 or 410 stands behind: also its collection's.
+    pub negative_slots: Slots,
+    /// The caller's own, whether or not the scope is the caller's.
+    pub credential_slots: Slots,
+}
+
+impl Subject {
+    /// Everything that is decided before the store is asked.
+    pub fn of(pipeline: &Pipeline, request: Request) -> Self {
+        let routes = &pipeline.policy.routes;
+        let path = routes.matching_form(&request.path);
+        let selected = routes.select(&path);
+        let route = selected.route;
+        let caller = pipeline.identity.caller(&request.fields);
+        let key = cache_key::of(&request, route, cache_key::partition(route.scope, caller.key()));
+        let query = cache_key::query(request.query.as_deref(), &route.query).unwrap_or_default();
+        // What everybody shares does not fall with the credential that happened to fetch it.
+        let owner = match route.scope {
+            Scope::User => caller.key(),
+            Scope::Public => None,
+        };
+        let keys = |negative| invalidation::keys_of_response(&path, Some(&query), &selected, owner, negative);
+        let credential: Vec<_> = caller.key().map(invalidation::FenceKey::Credential).into_iter().collect();
+        let fences = &pipeline.store.fences;
+        Subject {
+            slots: fences.slots(&keys(false)),
+            negative_slots: fences.slots(&keys(true)),
+            credential_slots: fences.slots(&credential),
+            place: Place {
+                route: route.id,
+                entity: route.entity_id,
+                id: selected.params.iter().find(|(name, _)| name == "id").map(|(_, id)| id.clone()),
+                query,
+                path: path.clone(),
+            },
+            route: route.id,
+            caller,
+            key,
+            request,
+        }
+    }
+
+    /// The route.
+    pub fn route<'p>(&self, pipeline: &'p Pipeline) -> &'p Route {
+        pipeline.policy.routes.get(self.route)
+    }
+
+    /// The fences that a response of this status stands behind.
+    pub fn slots_for(&self, status: u16) -> &Slots {
+        if matches!(status, 404 | 410) { &self.negative_slots } else { &self.slots }
+    }
+
+    /// Which variant a request with these fields selects, once the names that vary are known.
+    pub fn variant(&self, vary: &[String], fields: &Fields) -> CacheKey {
+        cache_key::variant(&self.key, vary, fields)
+    }
+
+    /// What the origin is asked: a whole representation, validated with `condition` where there is one. Range and the
+    /// client's own preconditions stay here, since they are evaluated against what comes back.
+    pub fn ask(&self, pipeline: &Pipeline, condition: Option<&Condition>) -> Ask {
+        let mut fields = forwarding::forwarded_fields(&self.request, &pipeline.policy.server.trusted_proxies);
+        for name in ["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"] {
+            fields.remove(name);
+        }
+        let route = self.route(pipeline);
+        if matches!(route.freshness, Freshness::For(_)) {
+            // The identity form is what is hashed and kept.
+            fields.set("Accept-Encoding", "identity");
+        }
+        if let Some(condition) = condition {
+            condition.write_to(&mut fields);
+        }
+        let target = match cache_key::query(self.request.query.as_deref(), &route.query) {
+            Some(query) => format!("{}?{query}", self.request.path),
+            None => self.request.path.clone(),
+        };
+        Ask {
+            method: "GET".into(),
+            scheme: self.request.scheme,
+            target,
+            fields,
+            body: bytes::Bytes::new(),
+            has_body: false,
+            sending: Sending::RetryOnce,
+        }
+    }
+}

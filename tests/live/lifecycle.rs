@@ -1,0 +1,110 @@
+//! The life of the process: its exit codes, and how it leaves.
+
+use crate::proxy::{CACHED, Proxy, freshgate};
+use crate::scripted::{After, Origin, gate, json, write};
+use crate::wire::Connection;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Output;
+
+#[test]
+fn sigterm_lets_what_is_in_flight_end() {
+    let (open, wait) = gate();
+    let origin = Origin::start(move |_, peer| {
+        wait();
+        write(peer, json(&[], "true").as_bytes());
+        After::Keep
+    });
+    let mut proxy = Proxy::caching(&origin.url);
+    let ask = |path: &str| {
+        let mut client = proxy.connect();
+        client.ask(&format!("GET {path}"), &[], "");
+        origin.asked();
+        client
+    };
+    let (mut cached, mut streamed) = (ask("/a/1"), ask("/unnamed"));
+    proxy.terminate();
+    open.send(()).expect("the origin waits");
+    open.send(()).expect("the origin waits");
+    assert_eq!((cached.response().text(), streamed.response().text()), ("true", "true"));
+    assert_eq!(proxy.wait().code(), Some(0));
+}
+
+#[test]
+fn sigterm_ends_an_idle_proxy_at_once() {
+    let origin = Origin::answering(json(&[], "true"));
+    let mut proxy = Proxy::start(&format!("server.drain = \"1h\"\norigin.url = \"{}\"\n{CACHED}", origin.url));
+    let mut idle = proxy.connect();
+    idle.ask("GET /a/1", &[], "");
+    assert_eq!(idle.response().status(), 200);
+    proxy.terminate();
+    assert_eq!(proxy.wait().code(), Some(0), "nothing is in flight, so an hour is not waited for");
+}
+
+#[test]
+fn drain_is_the_longest_that_a_request_is_waited_for() {
+    let (_open, wait) = gate();
+    let origin = Origin::start(move |_, _| {
+        wait();
+        After::Close
+    });
+    let mut proxy = Proxy::start(&format!("server.drain = \"200ms\"\norigin.url = \"{}\"\n{CACHED}", origin.url));
+    let mut client = proxy.connect();
+    client.ask("GET /a/1", &[], "");
+    origin.asked();
+    proxy.terminate();
+    assert_eq!(proxy.wait().code(), Some(0));
+}
+
+#[test]
+fn readiness_is_seen_on_the_admin_listener() {
+    let origin = Origin::answering(json(&[], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    for path in ["/healthz", "/readyz", "/stats", "/metrics", "/"] {
+        let mut admin = Connection::open(proxy.admin);
+        admin.ask(&format!("GET {path}"), &[], "");
+        assert_eq!(admin.response().status(), 200, "{path}");
+    }
+}
+
+#[test]
+fn exit_codes_say_what_is_wrong() {
+    let folder = tempfile::TempDir::new().expect("a folder can be made");
+    let file = folder.path().join("freshgate.toml");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = taken.local_addr().expect("it is bound");
+
+    exits(&["serve"], 64, "--origin");
+    exits(&["frobnicate"], 64, "frobnicate");
+    exits(&["serve", "--config", "/no/such/file.toml"], 78, "/no/such/file.toml");
+    let config = |text: &str| {
+        std::fs::write(&file, text).expect("a file can be written");
+        file.as_path()
+    };
+    exits(&["check", "--config", name(config("orgin.url = \"http://127.0.0.1:1\""))], 78, "origin");
+    exits(&["check", "--config", name(config("[origin]"))], 78, "url");
+    let both =
+        format!("origin.url = \"http://127.0.0.1:1\"\nadmin.listen = \"127.0.0.1:0\"\nserver.listen = \"{address}\"");
+    exits(&["serve", "--config", name(config(&both))], 69, &address.to_string());
+    exits(&["stats", "--admin", &format!("http://{}", closed())], 69, "");
+    exits(&["check", "--config", name(config("origin.url = \"http://127.0.0.1:1\""))], 0, "");
+}
+
+/// The program ends with `code` and names `word`, on stderr where it failed.
+#[track_caller]
+fn exits(arguments: &[&str], code: i32, word: &str) {
+    let Output { status, stderr, .. } = freshgate().args(arguments).output().expect("the program was built");
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert_eq!(status.code(), Some(code), "{arguments:?}: {stderr}");
+    assert!(stderr.contains(word), "{arguments:?} does not name `{word}`: {stderr}");
+    assert_eq!(stderr.is_empty(), code == 0, "{arguments:?}: {stderr}");
+}
+
+fn name(file: &Path) -> &str {
+    file.to_str().expect("a temporary path is text")
+}
+
+/// An address on which nobody listens.
+fn closed() -> std::net::SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|held| held.local_addr()).expect("loopback has a free port")
+}

@@ -1,0 +1,319 @@
+//! What the proxy does not cache it passes on as it came.
+
+use crate::proxy::Proxy;
+use crate::scripted::{After, Origin, gate, json, write};
+use crate::wire::{chunk, status};
+use std::io::Read;
+
+const MIB: usize = 1024 * 1024;
+
+/// Enough that a proxy which holds a body whole is told from one that does not.
+const LARGE: usize = 64 * MIB;
+
+#[test]
+fn a_large_upload_goes_through_in_flat_memory() {
+    let origin = Origin::start(|request, peer| {
+        write(peer, json(&[], &request.body.len().to_string()).as_bytes());
+        After::Keep
+    });
+    let proxy = Proxy::caching(&origin.url);
+    assert_eq!(proxy.get("/warm").status(), 200);
+    let before = proxy.peak_memory();
+
+    let mut client = proxy.connect();
+    client.send(format!("PUT /files/1 HTTP/1.1\r\nHost: shop.test\r\nContent-Length: {LARGE}\r\n\r\n"));
+    for _ in 0..LARGE / MIB {
+        client.send(vec![b'x'; MIB]);
+    }
+    assert_eq!(client.response().text(), LARGE.to_string());
+    assert_grew_little(&proxy, before);
+}
+
+#[test]
+fn a_large_download_goes_through_in_flat_memory() {
+    let origin = Origin::start(|_, peer| {
+        write(peer, format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n").as_bytes());
+        for _ in 0..LARGE / MIB {
+            write(peer, &vec![b'x'; MIB]);
+        }
+        After::Keep
+    });
+    let proxy = Proxy::caching(&origin.url);
+    let before = proxy.peak_memory();
+    for path in ["/files/1", "/a/1"] {
+        let mut client = proxy.connect();
+        client.ask(&format!("GET {path}"), &[], "");
+        let head = client.head();
+        assert_eq!((status(&head), head.field("content-length")), (200, Some(LARGE.to_string().as_str())));
+        let mut block = vec![0; MIB];
+        for _ in 0..LARGE / MIB {
+            client.reader.read_exact(&mut block).expect("all of it comes");
+            assert!(block.iter().all(|octet| *octet == b'x'));
+        }
+    }
+    assert_grew_little(&proxy, before);
+}
+
+#[track_caller]
+fn assert_grew_little(proxy: &Proxy, before: u64) {
+    let grown = proxy.peak_memory().saturating_sub(before);
+    assert!(grown < LARGE as u64 / 2, "memory grew by {} MiB for a body of 64 MiB", grown / MIB as u64);
+}
+
+#[test]
+fn a_slow_reader_holds_the_origin_back() {
+    let (told, done) = std::sync::mpsc::channel();
+    let origin = Origin::start(move |_, peer| {
+        write(peer, format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n").as_bytes());
+        for _ in 0..LARGE / MIB {
+            write(peer, &vec![b'x'; MIB]);
+            // The test may be over.
+            let _ = told.send(());
+        }
+        After::Keep
+    });
+    let proxy = Proxy::caching(&origin.url);
+    let before = proxy.peak_memory();
+    let mut client = proxy.connect();
+    client.ask("GET /files/1", &[], "");
+    client.head();
+    // Nothing more is read: what the origin could write stands in buffers, and those are bounded.
+    let written = std::iter::from_fn(|| done.recv_timeout(std::time::Duration::from_secs(1)).ok()).count();
+    assert!(written < LARGE / MIB, "all {written} MiB were taken from the origin while nobody read");
+    assert_grew_little(&proxy, before);
+}
+
+#[test]
+fn a_chunked_upload_arrives_as_it_was() {
+    let origin = Origin::start(|request, peer| {
+        write(peer, json(&[], std::str::from_utf8(&request.body).expect("the test sends text")).as_bytes());
+        After::Keep
+    });
+    let proxy = Proxy::caching(&origin.url);
+    let mut client = proxy.connect();
+    client.send("POST /files HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send("5\r\n[true\r\n1\r\n,\r\n6\r\nfalse]\r\n0\r\n\r\n");
+    assert_eq!(client.response().text(), "[true,false]");
+    assert_eq!(origin.asked().line(), "POST /files");
+}
+
+#[test]
+fn a_chunked_download_arrives_as_it_was() {
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[true\r\n7\r\n,false]\r\n0\r\n\r\n";
+    let origin = Origin::answering(answer);
+    let proxy = Proxy::caching(&origin.url);
+    assert_eq!(proxy.get("/unnamed").text(), "[true,false]");
+    assert_eq!(proxy.get("/a/1").text(), "[true,false]");
+}
+
+#[test]
+fn a_client_that_expects_100_is_told_to_continue() {
+    let origin = Origin::answering(json(&[], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    let mut client = proxy.connect();
+    client.send("PUT /a/1 HTTP/1.1\r\nHost: shop.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    assert_eq!(status(&client.head()), 100);
+    client.send("true");
+    assert_eq!(client.response().status(), 200);
+    assert_eq!(origin.asked().body, b"true");
+}
+
+#[test]
+fn interim_responses_are_relayed() {
+    let early = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n";
+    let origin = Origin::answering(early.to_owned() + &json(&[], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    for path in ["/a/1", "/unnamed"] {
+        let mut client = proxy.connect();
+        client.ask(&format!("GET {path}"), &[], "");
+        let interim = client.head();
+        assert_eq!((status(&interim), interim.field("link")), (103, Some("</style.css>; rel=preload")), "{path}");
+        assert_eq!(client.response().text(), "true", "{path}");
+    }
+}
+
+#[test]
+fn options_and_unknown_methods_reach_the_origin_each_time() {
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\nAllow: GET, FOO\r\nContent-Length: 0\r\n\r\n");
+    let proxy = Proxy::caching(&origin.url);
+    for line in ["OPTIONS /a/1", "OPTIONS /a/1", "FOO /a/1", "FOO /a/1"] {
+        let answer = proxy.ask(line, &[], "");
+        assert_eq!((answer.status(), answer.field("allow")), (200, "GET, FOO"), "{line}");
+        assert!(!answer.cache_status().contains("; stored"), "{answer:?}");
+        assert_eq!(origin.asked().line(), line);
+    }
+}
+
+#[test]
+fn an_unknown_method_is_a_mutation() {
+    let origin = Origin::answering(json(&[], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    proxy.get("/a/1");
+    proxy.ask("FOO /a/1", &[], "");
+    proxy.get("/a/1");
+    assert_eq!(origin.times_asked(), 3);
+}
+
+#[test]
+fn a_websocket_upgrade_becomes_a_pipe() {
+    let origin = Origin::start(|request, peer| {
+        assert_eq!(request.head.field("upgrade"), Some("websocket"));
+        let key = request.head.field("sec-websocket-key").unwrap_or("none");
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
+        write(peer, format!("{switch}Sec-WebSocket-Accept: {key}\r\n\r\n").as_bytes());
+        let mut frame = [0; 8];
+        while peer.read_exact(&mut frame).is_ok() {
+            frame.reverse();
+            write(peer, &frame);
+        }
+        After::Close
+    });
+    let proxy = Proxy::caching(&origin.url);
+    let mut client = proxy.connect();
+    let upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: k", "Sec-WebSocket-Version: 13"];
+    client.ask("GET /socket", &upgrade, "");
+    let head = client.head();
+    assert_eq!((status(&head), head.field("sec-websocket-accept")), (101, Some("k")));
+    for frame in ["\u{1}\u{2}345678", "abcdefgh"] {
+        client.send(frame);
+        let mut echo = client.octets(8);
+        echo.reverse();
+        assert_eq!(echo, frame.as_bytes());
+    }
+}
+
+#[test]
+fn events_of_the_origin_arrive_one_by_one() {
+    let (open, wait) = gate();
+    let origin = Origin::start(move |_, peer| {
+        write(peer, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for event in ["data: one\n\n", "data: two\n\n"] {
+            wait();
+            write(peer, format!("{:x}\r\n{event}\r\n", event.len()).as_bytes());
+        }
+        wait();
+        write(peer, b"0\r\n\r\n");
+        After::Keep
+    });
+    let proxy = Proxy::caching(&origin.url);
+    for path in ["/unnamed", "/a/1"] {
+        let mut client = proxy.connect();
+        client.ask(&format!("GET {path}"), &[], "");
+        assert_eq!(client.head().field("content-type"), Some("text/event-stream"), "{path}");
+        for event in ["data: one\n\n", "data: two\n\n"] {
+            open.send(()).expect("the origin waits");
+            assert_eq!(chunk(&mut client.reader).expect("it comes").as_deref(), Some(event.as_bytes()), "{path}");
+        }
+        open.send(()).expect("the origin waits");
+        assert_eq!(chunk(&mut client.reader).expect("the end comes"), None, "{path}");
+    }
+}
+
+#[test]
+fn an_http_1_0_client_is_answered_and_closed() {
+    let origin = Origin::answering(json(&[], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    for path in ["/a/1", "/a/1", "/unnamed"] {
+        let mut client = proxy.connect();
+        client.send(format!("GET {path} HTTP/1.0\r\nHost: shop.test\r\n\r\n"));
+        let answer = client.response();
+        assert_eq!((answer.status(), answer.text()), (200, "true"), "{path}");
+        assert_eq!(answer.head.field("transfer-encoding"), None, "{path}: an HTTP/1.0 client knows no chunks");
+        assert!(client.is_closed(), "{path}");
+    }
+}
+
+#[test]
+fn odd_statuses_and_their_reasons_are_kept() {
+    for (path, start) in
+        [("/a/1", "299 Odd But True"), ("/unnamed", "299 Odd But True"), ("/unnamed", "599 Out Of Range")]
+    {
+        let origin = Origin::answering(format!("HTTP/1.1 {start}\r\nContent-Length: 4\r\n\r\ntrue"));
+        let proxy = Proxy::caching(&origin.url);
+        let answer = proxy.get(path);
+        assert_eq!((answer.head.start.as_str(), answer.text()), (format!("HTTP/1.1 {start}").as_str(), "true"));
+    }
+}
+
+#[test]
+fn opaque_octets_in_fields_are_kept() {
+    // RFC 9110 §5.5: obs-text, here Latin-1, is opaque data.
+    let origin = Origin::answering(b"HTTP/1.1 200 OK\r\nX-Shop: Caf\xe9\r\nContent-Length: 4\r\n\r\ntrue");
+    let proxy = Proxy::caching(&origin.url);
+    for path in ["/a/1", "/a/1", "/unnamed"] {
+        let mut client = proxy.connect();
+        let mut request = format!("GET {path} HTTP/1.1\r\nHost: shop.test\r\nX-Till: ").into_bytes();
+        request.extend(b"Caf\xe9\r\n\r\n");
+        client.send(request);
+        assert_eq!(client.response().head.octets("x-shop"), Some(&b"Caf\xe9"[..]), "{path}");
+    }
+    assert_eq!(origin.asked().head.octets("x-till"), Some(&b"Caf\xe9"[..]));
+}
+
+#[test]
+fn lines_of_a_field_stay_apart_and_in_order() {
+    let origin = Origin::answering(json(&["Set-Cookie: a=1", "X-Between: yes", "Set-Cookie: b=2"], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    for path in ["/a/1", "/unnamed"] {
+        assert_eq!(proxy.get(path).head.fields("set-cookie"), ["a=1", "b=2"], "{path}");
+    }
+}
+
+#[test]
+fn hop_by_hop_fields_stop_here() {
+    let origin = Origin::answering(json(&["Connection: X-Hop", "X-Hop: secret", "Keep-Alive: timeout=5"], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    for path in ["/a/1", "/unnamed"] {
+        let answer = proxy.ask(&format!("GET {path}"), &["Connection: X-Own", "X-Own: secret"], "");
+        let asked = origin.asked();
+        assert_eq!((answer.head.field("x-hop"), answer.head.field("keep-alive")), (None, None), "{path}");
+        assert_eq!(asked.head.field("x-own"), None, "{path}");
+        assert!(asked.head.field("via").is_some_and(|via| via.starts_with("1.1 ")), "{path}: {asked:?}");
+        assert_eq!(asked.head.field("x-forwarded-for"), Some("127.0.0.1"), "{path}");
+        assert_eq!(asked.head.field("host"), Some("shop.test"), "{path}");
+    }
+}
+
+#[test]
+fn every_final_response_says_what_the_cache_did() {
+    let origin = Origin::answering(json(&[], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    for line in ["GET /a/1", "GET /a/1", "HEAD /a/1", "GET /unnamed", "PUT /a/1", "OPTIONS /a/1", "FOO /x"] {
+        let answer = proxy.ask(line, &[], "");
+        let members = answer.head.fields("cache-status");
+        assert!(matches!(members.as_slice(), [member] if member.starts_with("freshgate")), "{line}: {answer:?}");
+    }
+    for bad in
+        ["GET /a/1 HTTP/1.1\r\n\r\n", "GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", "TRACE / HTTP/1.1\r\nHost: x\r\n\r\n"]
+    {
+        let mut client = proxy.connect();
+        client.send(bad);
+        let answer = client.response();
+        assert!((400..500).contains(&answer.status()), "{bad:?}: {answer:?}");
+        assert!(answer.cache_status().starts_with("freshgate"), "{bad:?}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_does_not_undo_its_mutation() {
+    let (open, wait) = gate();
+    let origin = Origin::start(move |request, peer| {
+        if request.line().starts_with("PUT") {
+            wait();
+        }
+        write(peer, json(&[], "true").as_bytes());
+        After::Keep
+    });
+    let proxy = Proxy::caching(&origin.url);
+    proxy.get("/a/1");
+    origin.asked();
+
+    let mut client = proxy.connect();
+    client.ask("PUT /a/1", &[], "true");
+    assert_eq!(origin.asked().line(), "PUT /a/1");
+    drop(client);
+    let during = proxy.get("/a/1");
+    assert!(during.cache_status().contains("detail=mutation"), "{during:?}");
+    open.send(()).expect("the origin waits");
+    assert_eq!(origin.asked().line(), "GET /a/1", "a read meanwhile asks the origin");
+}
