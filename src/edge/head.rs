@@ -177,9 +177,9 @@ fn malformed(error: httparse::Error, buffer: &[u8]) -> Refusal {
 /// Whether the head, `length` octets of which are there, is over a limit.
 fn too_long(buffer: &[u8], length: usize, limits: &Limits) -> Option<Refusal> {
     let over = |limit: u64, length: usize| limit > 0 && length as u64 > limit;
-    let line = buffer.iter().position(|octet| *octet == b'\n').unwrap_or(length);
-    // The limit is the target's; method and version take a little more.
-    if over(limits.uri, line.saturating_sub(32)) {
+    let line = buffer.split(|octet| *octet == b'\n').next().unwrap_or_default();
+    let target = line.split(|octet| *octet == b' ').nth(1).unwrap_or_default();
+    if over(limits.uri, target.len()) {
         return Some(refusal(414, "The request's target is longer than is read here."));
     }
     over(limits.header_bytes, length).then_some(refusal(431, "The request's head is longer than is read here."))
@@ -193,6 +193,8 @@ fn request_body(method: &str, fields: &field::Fields, http11: bool) -> Result<Re
         (Some(_), _) if !http11 => Err(refusal(400, "Transfer-Encoding does not exist in HTTP/1.0.")),
         (Some(_), Some(_)) => Err(refusal(400, "Content-Length and Transfer-Encoding exclude each other.")),
         (Some(false), None) => Err(refusal(501, "The only Transfer-Encoding understood here is chunked.")),
+        // RFC 9110 §9.3.8: a client MUST NOT send content with TRACE.
+        (Some(true), None) | (None, Some(_)) if method == "TRACE" => Err(refusal(400, "TRACE takes no body.")),
         (Some(true), None) => Ok(RequestBody::Chunked),
         (None, Some(0)) if matches!(method, "GET" | "HEAD") => Ok(RequestBody::None),
         (None, Some(length)) => Ok(RequestBody::Length(length)),
@@ -523,6 +525,7 @@ mod tests {
         refused("CONNECT / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405);
         refused("TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405);
         refused("TRACE / HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: 1\r\n\r\n", 405);
+        refused("TRACE / HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: 0\r\nContent-Length: 3\r\n\r\n", 400);
         assert_eq!(accepted("TRACE / HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: 0\r\n\r\n").request.method, "TRACE");
         assert_eq!(accepted("get / HTTP/1.1\r\nHost: localhost\r\n\r\n").request.method, "get");
     }
@@ -562,6 +565,8 @@ mod tests {
         let long = "x".repeat(300);
         refused(format!("GET /{long} HTTP/1.1\r\nHost: localhost\r\n\r\n"), 414);
         refused(format!("GET /{long}"), 414);
+        refused(format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(200)), 414);
+        accepted(&format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(199)));
         refused(get(&format!("A: {long}\r\nB: {long}\r\nC: {long}\r\nD: {long}\r\n")), 431);
         refused(format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(1000)), 431);
         refused(get(&"A: b\r\n".repeat(10)), 431);

@@ -63,9 +63,7 @@ enum Body {
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long, and for how many octets, a connection that is being closed is still read: to close on unread octets
-/// resets it, and the client might lose what it was just told (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(2);
+/// How many octets are read at most from a connection that is being closed.
 const LINGER_OCTETS: usize = 1024 * 1024;
 
 /// Zero means no limit.
@@ -104,7 +102,7 @@ impl Lane {
         if connection.buffer.is_empty() {
             let heard = tokio::select! {
                 heard = timeout(patience, connection.read()) => heard.unwrap_or(false),
-                _ = shutdown.wait_for(|stop| *stop) => false,
+                () = stopped(&mut shutdown) => false,
             };
             if !heard {
                 return Next::Silence;
@@ -271,32 +269,37 @@ impl Lane {
 
     /// The octets stay in the buffer until the end has come, so that a body that turns out long can be handed over.
     async fn chunked_body(&self, connection: &mut Connection) -> Body {
-        let policy = &self.pipeline.policy;
-        let (mut chunks, mut body, mut at) = (Chunked::default(), BytesMut::new(), 0);
+        let (limit, hold) = (self.pipeline.policy.server.limits.body, self.pipeline.policy.origin.request_buffer);
+        let (mut chunks, mut body, mut at, mut ended) = (Chunked::default(), BytesMut::new(), 0, false);
         loop {
-            while at < connection.buffer.len() {
-                match chunks.next(&connection.buffer[at..]) {
-                    Ok(Piece::Framing(octets)) => at += octets,
+            while at < connection.buffer.len() && !ended {
+                let unread = &connection.buffer[at..];
+                at += match chunks.next(unread) {
+                    Ok(Piece::Framing(octets)) => octets,
                     Ok(Piece::Data(octets)) => {
-                        body.extend_from_slice(&connection.buffer[at..at + octets]);
-                        at += octets;
+                        body.extend_from_slice(&unread[..octets]);
+                        octets
                     }
                     Ok(Piece::End(octets)) => {
-                        connection.buffer.advance(at + octets);
-                        return Body::Whole(body.freeze());
+                        ended = true;
+                        octets
                     }
                     Err(malformed) => {
                         tracing::debug!(client = %connection.arrival.client, "a chunked body with {}", malformed.0);
                         return Body::Refused(Refusal { status: 400, why: "The request's body is not well chunked." });
                     }
-                }
+                };
             }
-            if policy.server.limits.body > 0 && body.len() as u64 > policy.server.limits.body {
+            if limit > 0 && body.len() as u64 > limit {
                 return Body::Refused(TOO_LONG);
             }
             // Small chunks can cost many times what they carry; the bound is on both.
-            if body.len() as u64 > policy.origin.request_buffer || at as u64 > 4 * policy.origin.request_buffer {
+            if body.len() as u64 > hold || at as u64 > hold.saturating_mul(4).max(1024) {
                 return Body::Long;
+            }
+            if ended {
+                connection.buffer.advance(at);
+                return Body::Whole(body.freeze());
             }
             if let Some(failed) = self.more_body(connection).await {
                 return failed;
@@ -322,7 +325,7 @@ impl Lane {
         if self.write(&mut connection.stream, answer, to).await {
             return Some(connection);
         }
-        connection.stream.shutdown().await;
+        connection.close().await;
         None
     }
 
@@ -349,16 +352,7 @@ impl Lane {
     async fn close_with(&self, mut connection: Connection, answer: Answer, head_only: bool) {
         let to = Recipient { version: Version::Http11, head_only, persists: false };
         self.write(&mut connection.stream, answer, to).await;
-        connection.stream.shutdown().await;
-        let mut discarded = 0;
-        let drained = async {
-            while discarded < LINGER_OCTETS && connection.read().await {
-                discarded += connection.buffer.len();
-                connection.buffer.clear();
-            }
-        };
-        // Whether all of it came is of no interest any more.
-        drop(timeout(LINGER, drained).await);
+        connection.close().await;
     }
 
     /// Shows the request as it came, but for what proves who sent it (RFC 9110 §9.3.8).
@@ -428,10 +422,29 @@ async fn relayed<T, F: Future<Output = T>>(
     }
 }
 
+/// Waits until no further requests are to be taken; whoever could say so having gone says so too.
+pub(super) async fn stopped(shutdown: &mut ShutdownWatch) {
+    drop(shutdown.wait_for(|stop| *stop).await);
+}
+
 impl Connection {
     /// Reads more into the buffer; `false` if nothing more will come.
     async fn read(&mut self) -> bool {
         self.buffer.reserve(4096);
         matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..))
+    }
+
+    /// Closes the connection so that its client gets everything it was sent.
+    async fn close(mut self) {
+        self.stream.shutdown().await;
+        let mut discarded = 0;
+        let drained = async {
+            while discarded < LINGER_OCTETS && self.read().await {
+                discarded += self.buffer.len();
+                self.buffer.clear();
+            }
+        };
+        // Whether all of it came is of no interest any more.
+        drop(timeout(writer::LINGER, drained).await);
     }
 }

@@ -2,7 +2,7 @@
 //! own, until the process is to end.
 
 use crate::edge::head::Arrival;
-use crate::edge::lane::Lane;
+use crate::edge::lane::{Lane, stopped};
 use crate::edge::proxy;
 use crate::origin::peer::Peers;
 use crate::pipeline::Pipeline;
@@ -141,7 +141,7 @@ impl Door {
                 },
                 // A task that panicked has cost its own connection; Tokio has printed why.
                 Some(_) = connections.join_next() => {}
-                () = async { drop(shutdown.wait_for(|stop| *stop).await) } => break,
+                () = stopped(&mut shutdown) => break,
             }
         }
         drop(socket);

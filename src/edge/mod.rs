@@ -21,4 +21,6 @@ pub mod rescue;
 #[cfg(test)]
 mod sample;
 pub mod shown_policy;
+#[cfg(test)]
+mod tests;
 pub mod writer;

@@ -4,8 +4,8 @@
 //! pass. An HTTP/2 request is judged in `request_filter`, by the same pipeline, and answered there if it can be.
 
 use crate::edge::head::{Arrival, Refusal, Rules};
-use crate::edge::{http2, rescue};
-use crate::field::Fields;
+use crate::edge::{http2, rescue, writer};
+use crate::field::{Fields, entity_tag};
 use crate::origin::peer::Peers;
 use crate::origin::{Head, MAX_INTERIM, OriginErrorKind};
 use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
@@ -26,6 +26,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use std::any::Any;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// The proxy that Pingora runs.
 pub type Proxy = HttpProxy<Front>;
@@ -63,6 +64,8 @@ pub struct Progress {
     handed: Option<Handed>,
     /// Attempts to reach the origin that failed before anything was sent.
     attempts: usize,
+    /// How many addresses the origin has.
+    addresses: usize,
     /// Sent a second time because a pooled connection had broken.
     repeated: bool,
     /// How many 1xx responses have been passed on.
@@ -144,6 +147,7 @@ impl ProxyHttp for Front {
             error.as_up();
             error
         })?;
+        progress.addresses = found.len();
         let mut peer = self.peers.at(found[progress.attempts % found.len()]);
         if progress.handed.as_ref().is_some_and(|handed| handed.upgrades) {
             peer.options.read_timeout = Some(UPGRADED_SILENCE);
@@ -160,7 +164,7 @@ impl ProxyHttp for Front {
         mut error: Box<Error>,
     ) -> Box<Error> {
         progress.attempts += 1;
-        error.set_retry(progress.attempts < MAX_ATTEMPTS && *error.etype() == ErrorType::ConnectRefused);
+        error.set_retry(progress.attempts < progress.addresses.min(MAX_ATTEMPTS));
         error
     }
 
@@ -209,6 +213,16 @@ impl ProxyHttp for Front {
             request.fields.get("cookie").filter(|_| upstream.headers.get_all("cookie").iter().count() > 1)
         {
             upstream.insert_header("Cookie", cookies)?;
+        }
+        // Entity-tags made here mean nothing to the origin.
+        let known = entity_tag::without_ours(&request.fields);
+        if known != request.fields {
+            for name in ["if-match", "if-none-match", "if-range", "range"] {
+                upstream.remove_header(name);
+                for value in known.get_all(name) {
+                    upstream.append_header(name, value)?;
+                }
+            }
         }
         if policy.origin.host == HostField::Origin || !request.fields.contains("host") {
             upstream.insert_header("Host", policy.origin.authority())?;
@@ -282,9 +296,6 @@ impl ProxyHttp for Front {
             session.set_keepalive(None);
             let request = progress.handed.as_ref().map(|handed| &handed.request);
             let mut answer = self.pipeline.refuse(request, status, why);
-            if status == 503 {
-                answer.head.fields.set("Retry-After", rescue::RETRY_AFTER);
-            }
             if let Some(Handed { passage, .. }) = &mut progress.handed {
                 passage.exchange.status = status;
                 if let CacheStatus::Forward(forwarded) = &mut passage.exchange.cache_status {
@@ -294,6 +305,9 @@ impl ProxyHttp for Front {
             }
             // If the client has gone too, there is nobody to tell.
             drop(respond(session, answer.head, answer.content).await);
+            if !session.is_http2() {
+                drop(timeout(writer::LINGER, session.drain_request_body()).await);
+            }
         }
         FailToProxy { error_code: failure.map_or(0, |failure| failure.status), can_reuse_downstream: false }
     }

@@ -3,14 +3,13 @@
 use crate::origin::OriginErrorKind;
 use crate::semantics::cache_status::Detail;
 
-/// Status and sentence for a failure of the origin (RFC 9110 §15.6.3 to §15.6.5). With 503 goes
-/// [`RETRY_AFTER`].
+/// Status and sentence for a failure of the origin (RFC 9110 §15.6.3 to §15.6.5).
 pub fn answer(kind: OriginErrorKind) -> (u16, &'static str) {
     match kind {
-        OriginErrorKind::Connect => (502, "The origin could not be reached."),
-        OriginErrorKind::Protocol => (502, "The origin's answer was broken off or is not valid HTTP."),
+        OriginErrorKind::Connect => (502, "The origin cannot be reached."),
+        OriginErrorKind::Protocol => (502, "The origin's answer did not come whole."),
         OriginErrorKind::Timeout => (504, "The origin did not answer in time."),
-        OriginErrorKind::Saturated => (503, "The origin is busy: as many requests as it may be sent are under way."),
+        OriginErrorKind::Saturated => (503, "The origin is busy; try again."),
     }
 }
 
@@ -23,9 +22,6 @@ pub fn detail(kind: OriginErrorKind) -> Detail {
         OriginErrorKind::Saturated => Detail::Saturated,
     }
 }
-
-/// Seconds after which a 503 of this proxy is worth another try (RFC 9110 §10.2.3).
-pub const RETRY_AFTER: &str = "1";
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,10 @@ use tokio::time::timeout;
 /// How long a client may take none of what it is sent.
 pub const STALL: Duration = Duration::from_secs(60);
 
+/// How long a connection that is being closed is still read: to close on unread octets resets it, and the client might
+/// lose what it was just told (RFC 9112 §9.6).
+pub const LINGER: Duration = Duration::from_secs(2);
+
 /// Bodies up to this size are copied behind their head, so that both leave in one write.
 const ONE_WRITE: usize = 16 * 1024;
 
@@ -67,7 +71,9 @@ fn put_head(out: &mut BytesMut, head: &Head, to: Recipient, delimited: Delimited
     put_status_line(out, head);
     for (name, value) in head.fields.iter() {
         let own = ["connection", "keep-alive", "transfer-encoding"];
-        let framing = delimited != Delimited::NoBody && name.eq_ignore_ascii_case(b"content-length");
+        // Without a body the length is that of the 200; 204 has none to name (RFC 9110 §8.6).
+        let described = delimited == Delimited::NoBody && head.status != 204;
+        let framing = !described && name.eq_ignore_ascii_case(b"content-length");
         if !framing && !own.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes())) {
             message::put_line(out, name, value);
         }
@@ -247,6 +253,8 @@ mod tests {
         let described = "Content-Length: 5\r\n\r\n";
         check(304, &length, Content::Empty, HTTP11, &format!("HTTP/1.1 304 Fine\r\n{described}"), (0, true));
         check(204, &[], Content::Empty, HTTP11, "HTTP/1.1 204 Fine\r\n\r\n", (0, true));
+        let zero = [("Content-Length", "0")];
+        check(204, &zero, Content::Empty, HTTP11, "HTTP/1.1 204 Fine\r\n\r\n", (0, true));
         check(201, &[], Content::Empty, HTTP11, "HTTP/1.1 201 Fine\r\nContent-Length: 0\r\n\r\n", (0, true));
         let head = Recipient { head_only: true, ..HTTP11 };
         check(200, &length, Content::Empty, head, &format!("HTTP/1.1 200 Fine\r\n{described}"), (0, true));

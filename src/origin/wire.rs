@@ -1,9 +1,10 @@
 //! A raw TCP server that does what it is told, octet by octet: for tests of what no HTTP library would send.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// One thing the server does on a connection.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +12,8 @@ pub enum Act {
     /// Reads a head, and a body of the Content-Length it names.
     Read,
     Write(&'static str),
+    /// Waits for [`Wire::go_on`].
+    Wait,
     /// Holds the connection until the other side closes it, and says so: as an empty request.
     Hold,
 }
@@ -19,6 +22,7 @@ pub enum Act {
 pub struct Wire {
     pub address: SocketAddr,
     requests: mpsc::UnboundedReceiver<String>,
+    gate: Arc<Semaphore>,
 }
 
 impl Wire {
@@ -27,23 +31,30 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has room");
         let address = listener.local_addr().expect("it is bound");
         let (sender, requests) = mpsc::unbounded_channel();
+        let gate = Arc::new(Semaphore::new(0));
+        let inner = gate.clone();
         tokio::spawn(async move {
             let mut running = Vec::new();
             for script in scripts {
                 let (stream, _) = listener.accept().await.expect("a connection");
-                running.push(tokio::spawn(perform(stream, script, sender.clone())));
+                running.push(tokio::spawn(perform(stream, script, sender.clone(), inner.clone())));
             }
             drop(listener);
             for connection in running {
                 drop(connection.await);
             }
         });
-        Wire { address, requests }
+        Wire { address, requests, gate }
     }
 
     /// The next request that was read, whole.
     pub async fn request(&mut self) -> String {
         self.requests.recv().await.expect("the server reads another request")
+    }
+
+    /// Lets one [`Act::Wait`] end.
+    pub fn go_on(&self) {
+        self.gate.add_permits(1);
     }
 
     /// How many requests were read and not asked for yet.
@@ -52,7 +63,12 @@ impl Wire {
     }
 }
 
-async fn perform(mut stream: TcpStream, script: Vec<Act>, requests: mpsc::UnboundedSender<String>) {
+async fn perform(
+    mut stream: TcpStream,
+    script: Vec<Act>,
+    requests: mpsc::UnboundedSender<String>,
+    gate: Arc<Semaphore>,
+) {
     for act in script {
         match act {
             Act::Read => match read(&mut stream).await {
@@ -61,6 +77,7 @@ async fn perform(mut stream: TcpStream, script: Vec<Act>, requests: mpsc::Unboun
             },
             // The proxy may have closed already: that is for its own test to judge.
             Act::Write(octets) => drop(stream.write_all(octets.as_bytes()).await),
+            Act::Wait => gate.acquire().await.expect("nobody closes it").forget(),
             Act::Hold => {
                 while matches!(stream.read(&mut [0; 1024]).await, Ok(1..)) {}
                 drop(requests.send(String::new()));
