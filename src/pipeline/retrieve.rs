@@ -96,7 +96,8 @@ impl Pipeline {
                     }
                 },
             };
-            exchange.origin_requests = u32::from(!forwarded.collapsed);
+            let saturated = matches!(&arrival, Arrival::Failed(OriginError { kind: OriginErrorKind::Saturated, .. }));
+            exchange.origin_requests = u32::from(!forwarded.collapsed && !saturated);
             return Handled::Answer(self.arrived(&subject, &candidate, arrival, forwarded, exchange));
         }
     }
