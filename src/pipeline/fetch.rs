@@ -125,13 +125,12 @@ impl Fetch {
     }
 
     async fn run(mut self) -> Arrival {
-        let condition = self.stored.as_ref().and_then(|(stored, _)| validation::conditional(&stored.response));
-        let arrival = match self.attempt(condition).await {
+        let arrival = match self.attempt().await {
             Ok(arrival) => arrival,
             // The 304 was about something else than what is stored: RFC 9111 §4.3.4 has nothing to select.
             Err(Mismatch) => {
                 self.stored = None;
-                match self.attempt(None).await {
+                match self.attempt().await {
                     Ok(arrival) => arrival,
                     Err(Mismatch) => Arrival::Failed(OriginError {
                         kind: OriginErrorKind::Protocol,
@@ -146,7 +145,17 @@ impl Fetch {
         arrival
     }
 
-    async fn attempt(&mut self, condition: Option<Condition>) -> Result<Arrival, Mismatch> {
+    /// How the origin can vouch for what is stored. Of what was invalidated only a strong entity-tag tells: "a weak
+    /// validator might not change for every change to the representation data" (RFC 9110 §8.8.1), and a date of the
+    /// same second would bring back what a mutation has just replaced.
+    fn condition(&self) -> Option<Condition> {
+        let (stored, _) = self.stored.as_ref()?;
+        let standing = self.pipeline.store.fences.standing(&stored.slots, stored.mark, &stored.place.path);
+        let stands = matches!(standing, Standing::Valid | Standing::Expired);
+        validation::conditional(&stored.response).filter(|condition| stands || condition.is_strong())
+    }
+
+    async fn attempt(&mut self) -> Result<Arrival, Mismatch> {
         let pipeline = self.pipeline.clone();
         let _permit = match pipeline.permit().await {
             Ok(permit) => permit,
@@ -155,7 +164,8 @@ impl Fetch {
         let request_time = pipeline.clock.now();
         // "A fetch notes the sequence before it writes its request."
         let ticket = pipeline.store.begin(request_time);
-        let ask = self.subject.ask(&pipeline, condition.as_ref());
+        // After the ticket: what is invalidated from here on voids that.
+        let ask = self.subject.ask(&pipeline, self.condition().as_ref());
         let reply = match pipeline.origin.ask(ask, self.interim.take()).await {
             Ok(reply) => reply,
             Err(error) => return Ok(Arrival::Failed(error)),

@@ -36,12 +36,6 @@ struct Candidate {
     alone: bool,
 }
 
-/// How a waiter's wait ended.
-enum Waited {
-    Landed(Landing),
-    TooLong,
-}
-
 type Deadline = Pin<Box<tokio::time::Sleep>>;
 
 impl Pipeline {
@@ -88,27 +82,22 @@ impl Pipeline {
             let arrival = match self.board(&subject, &candidate, epoch) {
                 Boarding::Lead(pilot) => self.fetch(&subject, &candidate, Some(pilot), interim.take()).arrive().await,
                 Boarding::Wait(landing) => match wait(landing, &mut deadline).await {
-                    Waited::Landed(Landing::Shared(shared)) => {
+                    Landing::Shared(shared) => {
                         if let Some(answer) = self.handed_over(&subject, &shared, epoch, forwarded, &exchange) {
                             return Handled::Answer(answer);
                         }
                         // The flight was somebody else's, or what it shows was invalidated: start over.
                         continue;
                     }
-                    Waited::Landed(Landing::Alone) => {
-                        self.fetch(&subject, &candidate, None, interim.take()).arrive().await
-                    }
-                    Waited::Landed(Landing::Failed(error)) => {
+                    Landing::Alone => self.fetch(&subject, &candidate, None, interim.take()).arrive().await,
+                    Landing::Failed(error) => {
                         forwarded.collapsed = true;
                         Arrival::Failed(error)
                     }
-                    Waited::TooLong => Arrival::Failed(OriginError {
-                        kind: OriginErrorKind::Timeout,
-                        cause: "a collapsed request waited for the origin until its own deadline".into(),
-                    }),
                 },
             };
-            exchange.origin_requests = u32::from(!forwarded.collapsed);
+            let saturated = matches!(&arrival, Arrival::Failed(OriginError { kind: OriginErrorKind::Saturated, .. }));
+            exchange.origin_requests = u32::from(!forwarded.collapsed && !saturated);
             return Handled::Answer(self.arrived(&subject, &candidate, arrival, forwarded, exchange));
         }
     }
@@ -352,18 +341,21 @@ fn accepted(acceptances: &Acceptances, subject: &Subject, route: &Route, within:
     }
 }
 
-/// Waits for a flight to land, at most until the waiter's own deadline.
-async fn wait(mut landing: watch::Receiver<Option<Landing>>, deadline: &mut Deadline) -> Waited {
+/// Waits for a flight to land; one that has not by the waiter's own deadline has failed it.
+async fn wait(mut landing: watch::Receiver<Option<Landing>>, deadline: &mut Deadline) -> Landing {
     loop {
         if let Some(landing) = landing.borrow_and_update().clone() {
-            return Waited::Landed(landing);
+            return landing;
         }
         tokio::select! {
             biased;
             changed = landing.changed() => if changed.is_err() {
-                return Waited::Landed(Landing::Alone);
+                return Landing::Alone;
             },
-            () = deadline.as_mut() => return Waited::TooLong,
+            () = deadline.as_mut() => return Landing::Failed(OriginError {
+                kind: OriginErrorKind::Timeout,
+                cause: "a collapsed request waited for the origin until its own deadline".into(),
+            }),
         }
     }
 }

@@ -94,11 +94,13 @@ fn if_none_match(request: &Fields, selected: &Selected<'_>) -> Option<bool> {
 
 /// If-Modified-Since (§13.1.3): false "if the selected representation's last modification date is earlier or equal to
 /// the date provided". A date still to come is ignored, unless it is the very one this response shows: nobody can
-/// have learned from it what the content will be by then.
+/// have learned from it what the content will be by then. Of computed dates no two contents of a URL have the same, so
+/// there only the very date names this content: a later one may be that of a content that came and went.
 fn if_modified_since(request: &Fields, selected: &Selected<'_>, now: HttpDate) -> Option<bool> {
     let since = HttpDate::of(request, "if-modified-since", now)?;
     let modified = vouched(selected.modified, now)?;
-    Some(since != modified && (since < modified || since > now))
+    let computed = matches!(selected.modified, Modified::Computed { .. });
+    Some(since != modified && (computed || since < modified || since > now))
 }
 
 /// The modification date where it may answer alone. A computed one may not before it has come, since another content
@@ -253,15 +255,16 @@ mod tests {
     }
 
     #[test]
-    fn a_computed_date_answers_once_it_has_come_and_if_the_content_was_not_seen_later() {
+    fn a_computed_date_answers_to_itself_once_it_has_come_and_if_the_content_was_not_seen_later() {
         let computed = |date, first_seen| Case {
             modified: Modified::Computed { date: HttpDate(date), first_seen: HttpDate(first_seen) },
             ..Case::default()
         };
         computed(MODIFIED.0, MODIFIED.0).check(&[("If-Modified-Since", THEN)], NotModified);
         computed(MODIFIED.0, MODIFIED.0).check(&[("If-Modified-Since", BEFORE)], Full);
+        computed(MODIFIED.0, MODIFIED.0).check(&[("If-Modified-Since", AFTER)], Full);
         computed(MODIFIED.0, MODIFIED.0 - 1).check(&[("If-Modified-Since", THEN)], NotModified);
-        computed(MODIFIED.0, MODIFIED.0 + 1).check(&[("If-Modified-Since", AFTER)], Full);
+        computed(MODIFIED.0, MODIFIED.0 + 1).check(&[("If-Modified-Since", THEN)], Full);
         computed(NOW, NOW).check(&[("If-Modified-Since", "Thu, 01 Jan 2026 00:01:40 GMT")], NotModified);
         computed(NOW + 1, NOW).check(&[("If-Modified-Since", FUTURE)], Full);
     }

@@ -16,6 +16,11 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// Whether a 304 to it can only be about the same octets (RFC 9110 §8.8.1).
+    pub fn is_strong(&self) -> bool {
+        self.entity_tag.as_ref().is_some_and(|tag| !tag.weak)
+    }
+
     /// Puts the condition into the fields of a request to the origin, in place of any it had.
     pub fn write_to(&self, fields: &mut Fields) {
         fields.remove("if-none-match");
@@ -181,6 +186,14 @@ mod tests {
         check_condition(Validator::Absent, Modified::Origin(THEN), &[since]);
         check_condition(Validator::Computed(tag(STRONG)), COMPUTED, &[]);
         check_condition(Validator::Absent, Modified::Absent, &[]);
+    }
+
+    #[test]
+    fn a_condition_is_strong_by_its_entity_tag_alone() {
+        let condition = |tag, modified| Condition { entity_tag: tag, modified };
+        assert!(condition(Some(tag(STRONG)), Some(THEN)).is_strong());
+        assert!(!condition(Some(tag(WEAK)), Some(THEN)).is_strong());
+        assert!(!condition(None, Some(THEN)).is_strong());
     }
 
     #[test]

@@ -207,21 +207,25 @@ impl Fences {
         if changing || self.quarantine.of(slots).any(|end| end.load(SeqCst) > mark.at.boot_ms) {
             return Standing::Unsettled;
         }
-        if self.last.of(slots).any(|last| last.load(SeqCst) > mark.sequence) {
+        let (purged, prefix_expired) = self.prefixed(mark.sequence, path);
+        if purged || self.last.of(slots).any(|last| last.load(SeqCst) > mark.sequence) {
             return Standing::Invalidated;
         }
-        let mut expired = self.expired.of(slots).any(|last| last.load(SeqCst) > mark.sequence);
-        if self.newest_prefix.load(SeqCst) > mark.sequence {
-            for prefix in self.prefixes.read().expect("no holder of this lock panics").iter() {
-                if path.starts_with(&prefix.text) {
-                    if prefix.last > mark.sequence {
-                        return Standing::Invalidated;
-                    }
-                    expired |= prefix.expired > mark.sequence;
-                }
-            }
-        }
+        let expired = prefix_expired || self.expired.of(slots).any(|last| last.load(SeqCst) > mark.sequence);
         if expired { Standing::Expired } else { Standing::Valid }
+    }
+
+    /// Whether a prefix of `path` was purged, and purged softly, after `sequence`. To be asked before the slots are: a
+    /// prefix leaves the list only when the slot of everything has taken its numbers over.
+    fn prefixed(&self, sequence: u64, path: &str) -> (bool, bool) {
+        if self.newest_prefix.load(SeqCst) <= sequence {
+            return (false, false);
+        }
+        let prefixes = self.prefixes.read().expect("no holder of this lock panics");
+        let later = |number: fn(&Prefix) -> u64| {
+            prefixes.iter().any(|prefix| path.starts_with(&prefix.text) && number(prefix) > sequence)
+        };
+        (later(|prefix| prefix.last), later(|prefix| prefix.expired))
     }
 
     /// Where a waiter or a flight stands when it begins.
@@ -253,10 +257,6 @@ impl Fences {
     }
 
     fn overtaken(&self, slots: &Slots, sequence: u64, path: &str) -> bool {
-        self.last.of(slots).any(|last| last.load(SeqCst) > sequence)
-            || self.newest_prefix.load(SeqCst) > sequence && {
-                let prefixes = self.prefixes.read().expect("no holder of this lock panics");
-                prefixes.iter().any(|p| path.starts_with(&p.text) && p.last > sequence)
-            }
+        self.prefixed(sequence, path).0 || self.last.of(slots).any(|last| last.load(SeqCst) > sequence)
     }
 }

@@ -220,12 +220,13 @@ impl Store {
         slots: Slots,
         place: Place,
     ) -> Result<(), Detail> {
+        // What it varies on is learned even if it is not stored, or its variants would wait for each other in vain.
+        let key = self.varying(key, storable.vary(), fields);
         match self.fences.standing(&slots, ticket.mark, &place.path) {
             Standing::Unsettled => return Err(Detail::Mutation),
             Standing::Invalidated => return Err(Detail::Overtaken),
             Standing::Valid | Standing::Expired => {}
         }
-        let key = self.varying(key, storable.vary(), fields);
         let name = Name::Resource(key);
         if self.nearly_full() && !self.held.contains_key(&name) && !self.asked_before(&name) {
             return Err(Detail::NearlyFull);

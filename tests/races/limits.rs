@@ -1,0 +1,112 @@
+//! Bounded: the origin never has more than `max_concurrent` requests, and who finds no room sends nothing.
+
+use crate::house::{House, SHARED, ok, request};
+use freshgate::pipeline::Passage;
+use freshgate::semantics::cache_status::Detail;
+
+fn narrow() -> House {
+    House::with(&SHARED.replace("[[route]]", "max_concurrent = 2\n[[route]]"))
+}
+
+#[tokio::test]
+async fn one_more_than_the_origin_may_have_waits_for_its_turn() {
+    let house = narrow();
+    let readers = [house.get("/items/1").await, house.get("/items/2").await, house.get("/items/3").await];
+    let first = house.asked("GET", "/items/1").await;
+    let second = house.asked("GET", "/items/2").await;
+    house.quiet().await;
+    first.answer(ok("one"));
+    house.asked("GET", "/items/3").await.answer(ok("three"));
+    second.answer(ok("two"));
+    for (reader, expected) in readers.into_iter().zip(["one", "two", "three"]) {
+        assert_eq!(reader.got().await.text(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_room_until_the_deadline_gets_503_and_sends_nothing() {
+    let house = narrow();
+    let busy = [house.get("/items/1").await, house.get("/items/2").await];
+    let asked = house.all_asked().await;
+    let third = house.get("/items/3").await;
+    house.pass(29).await;
+    assert!(third.waits().await);
+    house.pass(1).await;
+    let got = third.got().await;
+    assert_eq!((got.head.status, got.detail()), (503, Some(Detail::Saturated)));
+    assert_eq!(got.exchange.origin_requests, 0);
+    assert!(got.head.fields.contains("retry-after"));
+    house.quiet().await;
+    drop((busy, asked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mutation_that_finds_no_room_is_not_sent_and_invalidates_nothing() {
+    let house = narrow();
+    house.stores("/items/3", "kept").await;
+    let busy = [house.get("/items/1").await, house.get("/items/2").await];
+    let asked = house.all_asked().await;
+    let mutation = house.mutate("PUT", "/items/3").await;
+    house.hits("/items/3", "kept").await;
+    house.pass(30).await;
+    let got = mutation.got().await;
+    assert_eq!((got.head.status, got.detail()), (503, Some(Detail::Saturated)));
+    assert!(got.head.fields.contains("retry-after"));
+    house.hits("/items/3", "kept").await;
+    house.quiet().await;
+    drop((busy, asked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_finds_no_room_is_not_sent() {
+    let house = narrow();
+    let busy = [house.get("/items/1").await, house.get("/items/2").await];
+    let asked = house.all_asked().await;
+    let pipeline = house.pipeline.clone();
+    let passing = tokio::spawn(async move { pipeline.pass(&request("PUT", "/items/3", &[]), Detail::Pass).await });
+    house.pass(30).await;
+    let answer = passing.await.expect("the pipeline does not panic").expect_err("there is no room");
+    assert_eq!(answer.head.status, 503);
+    assert_eq!(house.causes(), []);
+    drop((busy, asked));
+}
+
+/// What streams holds its place until the final head has come, as the edge says by dropping it.
+#[tokio::test]
+async fn what_passes_counts_too() {
+    let house = narrow();
+    let passages: Vec<Passage> = [
+        house.pipeline.pass(&request("GET", "/x", &[]), Detail::Pass).await.expect("there is room"),
+        house.pipeline.pass(&request("GET", "/y", &[]), Detail::Pass).await.expect("there is room"),
+    ]
+    .into();
+    let reader = house.get("/items/1").await;
+    house.quiet().await;
+    drop(passages);
+    house.asked("GET", "/items/1").await.answer(ok("one"));
+    assert_eq!(reader.got().await.text(), "one");
+}
+
+#[tokio::test]
+async fn a_streamed_mutation_is_a_mutation() {
+    let house = House::new();
+    let put = request("PUT", "/items/1", &[]);
+    house.stores("/items/1", "old").await;
+    // A client that leaves before the end: the outcome is unknown, and stays so for the quarantine.
+    let passage = house.pipeline.pass(&put, Detail::Pass).await.expect("there is room");
+    assert!(!house.asks("/items/1", "maybe").await.stored());
+    drop(passage);
+    assert_eq!(house.causes(), [freshgate::changes::Cause::Unknown]);
+    assert!(!house.asks("/items/1", "maybe").await.stored());
+    house.age(60);
+    assert!(house.asks("/items/1", "new").await.stored());
+    // One that stays: before the first byte, and again at the end.
+    let passage = house.pipeline.pass(&put, Detail::Pass).await.expect("there is room");
+    let mut mutation = passage.mutation.expect("PUT is a mutation");
+    mutation.head(&freshgate::origin::Head { status: 200, reason: "OK".into(), fields: Default::default() });
+    assert_eq!(house.causes().len(), 2);
+    assert!(!house.asks("/items/1", "maybe").await.stored());
+    mutation.end();
+    assert_eq!(house.causes().len(), 3);
+    assert!(house.asks("/items/1", "newer").await.stored());
+}
