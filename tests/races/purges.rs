@@ -1,7 +1,7 @@
 //! The operator's purges: immediate, of fixed memory, and no fetch escapes them.
 
 use crate::house::{House, SHARED, ok};
-use freshgate::pipeline::purge::Target;
+use freshgate::pipeline::purge::Selector;
 use freshgate::semantics::cache_status::Detail;
 
 const TREE: &str = r#"
@@ -12,18 +12,15 @@ fresh = "60s"
 scope = "public"
 "#;
 
-fn prefix(text: &str) -> Target {
-    Target::Prefix(text.into())
+fn prefix(text: &str) -> Selector {
+    Selector::Prefix(text.into())
 }
 
 #[tokio::test]
 async fn a_fetch_that_a_purge_overtakes_is_not_stored() {
-    for target in [
-        Target::All,
-        prefix("/items/"),
-        Target::Path { path: "/items/1".into(), query: None },
-        Target::Path { path: "/items/1".into(), query: Some("q=1".into()) },
-    ] {
+    for target in
+        [Selector::All, prefix("/items/"), Selector::Key("/items/1".into()), Selector::Key("/items/1?q=1".into())]
+    {
         let house = House::new();
         let reader = house.get("/items/1?q=1").await;
         let fetch = house.asked("GET", "/items/1?q=1").await;
@@ -88,7 +85,7 @@ async fn the_thirty_third_prefix_makes_the_oldest_everything() {
 #[tokio::test]
 async fn a_soft_purge_lets_stale_rules_still_apply() {
     let house = House::with(&format!("{SHARED}stale_while_revalidate = \"1h\""));
-    for target in [Target::All, prefix("/items/")] {
+    for target in [Selector::All, prefix("/items/")] {
         house.stores("/items/1", "old").await;
         house.pipeline.purge(&target, true);
         let got = house.get("/items/1").await.got().await;
@@ -97,7 +94,7 @@ async fn a_soft_purge_lets_stale_rules_still_apply() {
         crate::house::turns().await;
         house.hits("/items/1", "new").await;
         house.quiet().await;
-        house.pipeline.purge(&Target::All, false);
+        house.pipeline.purge(&Selector::All, false);
     }
 }
 
@@ -105,7 +102,7 @@ async fn a_soft_purge_lets_stale_rules_still_apply() {
 async fn a_soft_purge_without_stale_rules_asks_first() {
     let house = House::new();
     house.stores("/items/1", "old").await;
-    house.pipeline.purge(&Target::All, true);
+    house.pipeline.purge(&Selector::All, true);
     house.asks("/items/1", "new").await;
     house.hits("/items/1", "new").await;
 }
@@ -115,7 +112,7 @@ async fn a_fetch_from_before_a_soft_purge_is_expired_when_it_lands() {
     let house = House::new();
     let reader = house.get("/items/1").await;
     let fetch = house.asked("GET", "/items/1").await;
-    house.pipeline.purge(&Target::All, true);
+    house.pipeline.purge(&Selector::All, true);
     fetch.answer(ok("old"));
     reader.got().await;
     house.asks("/items/1", "new").await;
@@ -125,7 +122,7 @@ async fn a_fetch_from_before_a_soft_purge_is_expired_when_it_lands() {
 async fn a_hard_purge_outranks_a_soft_one() {
     let house = House::with(&format!("{SHARED}stale_while_revalidate = \"1h\""));
     house.stores("/items/1", "old").await;
-    house.pipeline.purge(&Target::All, true);
+    house.pipeline.purge(&Selector::All, true);
     house.pipeline.purge(&prefix("/items"), false);
     house.pipeline.purge(&prefix("/items"), true);
     house.asks("/items/1", "new").await;
