@@ -2,12 +2,36 @@
 //! invalidate, and what its owner may want to know.
 
 use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-use crate::config::{Loaded, Source, show_duration, show_size};
+use crate::cli::serve::CONFIG;
+use crate::config::{self, Loaded, Overrides, Source, show_duration, show_size};
 use crate::policy::{
     Credential, Freshness, Mode, OriginCacheControl, Pattern, PatternKind, Policy, Relation, Route, Routes, Scope,
     Token,
 };
+
+/// Print each route's resolved policy, and where each value came from; or all errors at once
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Prints the report, or what is wrong with the file.
+pub fn run(args: &Args) -> ExitCode {
+    match config::load(&args.config, &Overrides::default(), &|name| std::env::var(name).ok()) {
+        Ok(loaded) => {
+            print!("{}", report(&loaded));
+            ExitCode::SUCCESS
+        }
+        Err(errors) => {
+            eprint!("{errors}");
+            ExitCode::from(CONFIG)
+        }
+    }
+}
 
 /// The whole report on a configuration that is sound.
 pub fn report(loaded: &Loaded) -> String {

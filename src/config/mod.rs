@@ -3,6 +3,7 @@
 //! its line.
 
 mod error;
+mod placed;
 mod resolve;
 mod route;
 mod value;
@@ -18,7 +19,7 @@ pub use value::{duration, show_duration, show_size, size};
 
 use crate::policy::{Policy, RouteId};
 use error::{Place, Problem};
-use written::{At, Key};
+use placed::{At, Key};
 
 /// The environment that `"env:NAME"` secrets are looked up in.
 pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
@@ -102,8 +103,11 @@ pub fn load(path: &Path, overrides: &Overrides, env: Env<'_>) -> Result<Loaded, 
 /// Everything that is wrong with it.
 pub fn parse(text: &str, file_name: &str, overrides: &Overrides, env: Env<'_>) -> Result<Loaded, ConfigErrors> {
     let mut reading = written::read(text);
-    if let Some(fresh) = overrides.fresh {
-        reading.written.defaults.fresh = said(fresh, "--fresh");
+    match overrides.fresh {
+        // A file without routes has written no rules, so `--fresh` means what it means without a file.
+        Some(fresh) if reading.written.routes.is_empty() => reading.written.routes.push(everything(fresh)),
+        Some(fresh) => reading.written.defaults.fresh = said(fresh, "--fresh"),
+        None => {}
     }
     finish(reading, overrides, text, file_name, env)
 }

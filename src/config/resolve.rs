@@ -10,8 +10,9 @@ use ipnet::IpNet;
 
 use super::Env;
 use super::error::{Place, Problem};
+use super::placed::{At, Key, Text};
 use super::route::{self, Sources};
-use super::written::{self, At, Key, Size, Text, Written};
+use super::written::{self, Size, Written};
 use crate::policy::{Admin, Cache, Credential, HostField, Identity, Limits, Origin, Policy, Server, Tls, Token};
 
 const KIB: u64 = 1 << 10;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::Source;
 use super::error::{Place, Problem, line_of};
+use super::placed::{At, Key, Text};
 use super::resolve::{each, field_name, is_token, or};
-use super::written::{self, At, Key, RouteKeys, Text, Written, closest};
+use super::written::{self, RouteKeys, Written, closest};
 use crate::policy::{
     EntityId, Etag, Freshness, IMPLICIT, LastModified, Mode, OriginCacheControl, Pattern, Query, Relation,
     RequestCacheControl, Route, RouteId, Routes, Scope, SetCookie,

@@ -9,7 +9,8 @@ use super::metrics::{Metrics, Stats, StoreFigures};
 use super::shown_policy;
 use crate::changes::log::{Log, Since};
 use crate::clock::Timestamp;
-use crate::policy::{EntityId, Policy, RouteId, Token};
+pub use crate::pipeline::purge::Selector;
+use crate::policy::{Policy, Token};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
@@ -65,22 +66,6 @@ pub struct Purge {
     pub soft: bool,
     /// Count what would be purged, and purge nothing.
     pub dry_run: bool,
-}
-
-/// What is purged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selector {
-    /// Path and query; without a query, all queries.
-    Key(String),
-    Route(RouteId),
-    /// Every route of the entity, or, with an id, that item.
-    Entity {
-        id: EntityId,
-        item: Option<String>,
-    },
-    /// All paths that begin so.
-    Prefix(String),
-    All,
 }
 
 /// What came of a purge.
@@ -433,6 +418,7 @@ mod tests {
     use super::*;
     use crate::changes::{Cause, Change};
     use crate::edge::sample;
+    use crate::policy::{EntityId, RouteId};
     use crate::semantics::cache_status::CacheStatus;
     use std::sync::Mutex;
     use tower::ServiceExt;

@@ -15,6 +15,7 @@ pub mod latency;
 pub mod learn;
 pub mod listener;
 pub mod metrics;
+pub mod operator;
 pub mod proxy;
 pub mod rescue;
 #[cfg(test)]

@@ -6,20 +6,16 @@ use crate::policy::{EntityId, RouteId};
 use crate::semantics::invalidation::{FenceKey, Invalidation};
 use crate::store::Place;
 
-/// What an operator can name.
+/// What is purged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A path in all its queries, or, with a query, that one.
-    Path {
-        path: String,
-        query: Option<String>,
-    },
-    /// A route and those that share its entity.
+pub enum Selector {
+    /// Path and query; without a query, all queries.
+    Key(String),
     Route(RouteId),
-    /// Every route of an entity, or one of its items and its collections.
+    /// Every route of the entity, or, with an id, that item.
     Entity {
-        entity: EntityId,
-        id: Option<String>,
+        id: EntityId,
+        item: Option<String>,
     },
     /// All paths that begin so.
     Prefix(String),
@@ -27,21 +23,21 @@ pub enum Target {
 }
 
 impl Pipeline {
-    /// Invalidates what `target` names; `soft` lets stale rules still apply. Returns the number of the event.
-    pub fn purge(&self, target: &Target, soft: bool) -> u64 {
+    /// Invalidates what `selector` names; `soft` lets stale rules still apply. Returns the number of the event.
+    pub fn purge(&self, selector: &Selector, soft: bool) -> u64 {
         let routes = &self.policy.routes;
-        let keys = match target {
-            Target::Path { path, query: None } => vec![FenceKey::Path(routes.matching_form(path))],
-            Target::Path { path, query: Some(query) } => {
-                vec![FenceKey::Target(routes.matching_form(path), query.clone())]
-            }
-            Target::Route(id) => vec![FenceKey::Entity(routes.get(*id).entity_id)],
-            Target::Entity { entity, id: None } => vec![FenceKey::Entity(*entity)],
-            Target::Entity { entity, id: Some(id) } => {
+        let keys = match selector {
+            Selector::Key(key) => vec![match key.split_once('?') {
+                None => FenceKey::Path(routes.matching_form(key)),
+                Some((path, query)) => FenceKey::Target(routes.matching_form(path), query.to_owned()),
+            }],
+            Selector::Route(id) => vec![FenceKey::Entity(routes.get(*id).entity_id)],
+            Selector::Entity { id: entity, item: None } => vec![FenceKey::Entity(*entity)],
+            Selector::Entity { id: entity, item: Some(id) } => {
                 vec![FenceKey::Item(*entity, id.clone()), FenceKey::Collections(*entity)]
             }
-            Target::All => vec![FenceKey::All],
-            Target::Prefix(prefix) => {
+            Selector::All => vec![FenceKey::All],
+            Selector::Prefix(prefix) => {
                 let invalidated = self.store.invalidate_prefix(&self.prefix(prefix), soft);
                 return self.announce(&invalidated, Cause::Purge);
             }
@@ -49,28 +45,29 @@ impl Pipeline {
         self.invalidate(Invalidation { keys, unrouted: false }, Cause::Purge, soft)
     }
 
-    /// How many stored responses a purge of `target` would reach. Looks at every one.
-    pub fn matched(&self, target: &Target) -> usize {
+    /// How many stored responses a purge of `selector` would reach. Looks at every one.
+    pub fn matched(&self, selector: &Selector) -> usize {
         let routes = &self.policy.routes;
-        match target {
-            Target::Path { path, query } => {
+        match selector {
+            Selector::Key(key) => {
+                let (path, query) = key.split_once('?').map_or((key.as_str(), None), |(p, q)| (p, Some(q)));
                 let path = routes.matching_form(path);
-                self.store.count(|at| at.path == path && query.as_ref().is_none_or(|query| at.query == *query))
+                self.store.count(|at| at.path == path && query.is_none_or(|query| at.query == query))
             }
-            Target::Route(id) => {
+            Selector::Route(id) => {
                 let entity = routes.get(*id).entity_id;
                 self.store.count(|at| at.entity == entity)
             }
-            Target::Entity { entity, id: None } => self.store.count(|at| at.entity == *entity),
-            Target::Entity { entity, id: Some(id) } => {
+            Selector::Entity { id: entity, item: None } => self.store.count(|at| at.entity == *entity),
+            Selector::Entity { id: entity, item: Some(id) } => {
                 let reaches = |at: &Place| at.id.as_ref().is_none_or(|at| at == id);
                 self.store.count(|at| at.entity == *entity && reaches(at))
             }
-            Target::Prefix(prefix) => {
+            Selector::Prefix(prefix) => {
                 let prefix = self.prefix(prefix);
                 self.store.count(|at| at.path.starts_with(&prefix))
             }
-            Target::All => self.store.count(|_| true),
+            Selector::All => self.store.count(|_| true),
         }
     }
 

@@ -62,7 +62,7 @@ fn readiness_is_seen_on_the_admin_listener() {
     let proxy = Proxy::caching(&origin.url);
     for path in ["/healthz", "/readyz", "/stats", "/metrics", "/"] {
         let mut admin = Connection::open(proxy.admin);
-        admin.ask(&format!("GET {path}"), &[], "");
+        admin.ask(&format!("GET {path}"), &["Host: localhost"], "");
         assert_eq!(admin.response().status(), 200, "{path}");
     }
 }

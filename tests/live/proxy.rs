@@ -72,7 +72,7 @@ impl Proxy {
     #[track_caller]
     pub fn expire_all(&self) {
         let mut admin = Connection::open(self.admin);
-        admin.ask("POST /purge", &["Content-Type: application/json"], r#"{"all":true,"soft":true}"#);
+        admin.ask("POST /purge", &["Host: localhost", "Content-Type: application/json"], r#"{"all":true,"soft":true}"#);
         let answer = admin.response();
         assert_eq!(answer.status(), 200, "{answer:?}");
     }

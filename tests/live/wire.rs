@@ -204,9 +204,12 @@ impl Connection {
     }
 }
 
-/// A request in octets, with Host, and with Content-Length where it has a body.
+/// A request in octets, with a Host where `fields` have none, and with Content-Length where it has a body.
 pub fn request(line: &str, fields: &[&str], body: &str) -> String {
-    let mut text = format!("{line} HTTP/1.1\r\nHost: shop.test\r\n");
+    let mut text = format!("{line} HTTP/1.1\r\n");
+    if !fields.iter().any(|field| field.starts_with("Host:")) {
+        text.push_str("Host: shop.test\r\n");
+    }
     for field in fields {
         text.push_str(&format!("{field}\r\n"));
     }

@@ -22,7 +22,9 @@ pub mod shop;
 pub mod tally;
 pub mod token;
 
-use crate::clock::Clock;
+use crate::cli::serve::{self, BUG, CONFIG, Extras, Process, UNAVAILABLE};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Overrides};
 use crate::policy::{HostField, Policy, Scope};
 use api::Api;
 use driver::{Cashiers, Shortened};
@@ -30,9 +32,82 @@ use front::Server;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tally::{Line, Summary};
+
+/// Run a sample POS API with no validators, the proxy in front of it, and a day of traffic
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Where the proxy listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// How many times as fast the day passes
+    #[arg(long, value_name = "N", default_value_t = 140, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    factor: u32,
+    /// How many minutes of the day are played, of 480
+    #[arg(long, value_name = "N", default_value_t = 480)]
+    minutes: u64,
+    /// The same seed gives the same day
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+/// The rules that the demonstration runs with: those that the documentation teaches.
+const POS: &str = include_str!("../../../config/pos.toml");
+
+/// Runs the day and prints what it came to; fails if any answer was stale, another tenant's, or none.
+pub fn run_command(args: &Args) -> ExitCode {
+    let mut policy = match config::parse(POS, "config/pos.toml", &Overrides::default(), &|_| None) {
+        Ok(loaded) => loaded.policy,
+        Err(errors) => {
+            eprint!("{errors}");
+            return ExitCode::from(CONFIG);
+        }
+    };
+    if args.listen.port() == 0 {
+        policy.admin.listen.set_port(0);
+    }
+    let options = Options {
+        listen: args.listen,
+        seed: args.seed,
+        factor: args.factor,
+        until: Duration::from_secs(args.minutes.saturating_mul(60)),
+    };
+    let runtime = match serve::runtime(policy.server.threads) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("The system gave no threads: {error}.");
+            return ExitCode::from(UNAVAILABLE);
+        }
+    };
+    let mut out = io::stdout();
+    let day = run(options, policy, Arc::new(SystemClock), &mut out, start);
+    match runtime.block_on(day) {
+        Ok(summary) => {
+            print!("\n{summary}");
+            if summary.tally.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(BUG) }
+        }
+        Err(error) => {
+            eprintln!("{error}. --listen ADDR names another address.");
+            ExitCode::from(UNAVAILABLE)
+        }
+    }
+}
+
+/// Starts the proxy in this process.
+async fn start(policy: Policy) -> io::Result<Running> {
+    let process = Process::open(policy, Extras::default()).await.map_err(io::Error::other)?;
+    let public = process.public().first().copied().ok_or_else(|| io::Error::other("nothing is listened on"))?;
+    let running = Running { public, page: format!("http://{}/", process.admin()) };
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        process.run(stopped).await;
+        drop(stop);
+    });
+    Ok(running)
+}
 
 /// How a day is run.
 #[derive(Clone, Debug)]

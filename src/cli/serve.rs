@@ -1,0 +1,262 @@
+//! `freshgate serve`: a process from its configuration to its end.
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Loaded, Overrides};
+use crate::edge::access_log::AccessLog;
+use crate::edge::admin::{self, Admin, Phase};
+use crate::edge::learn::Learned;
+use crate::edge::listener::{BindError, Listeners};
+use crate::edge::metrics::Metrics;
+use crate::edge::operator::Operator;
+use crate::origin::http::HttpOrigin;
+use crate::pipeline::{Observer, Pipeline};
+use crate::policy::{Freshness, Policy};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Everything was done.
+pub const DONE: u8 = 0;
+/// The command line cannot be understood (sysexits: `EX_USAGE`).
+pub const USAGE: u8 = 64;
+/// An address cannot be bound, or a listener not reached (`EX_UNAVAILABLE`).
+pub const UNAVAILABLE: u8 = 69;
+/// The configuration is wrong (`EX_CONFIG`).
+pub const CONFIG: u8 = 78;
+/// A bug (`EX_SOFTWARE`).
+pub const BUG: u8 = 70;
+
+/// How often the first run prints what it has learned, and how many paths of it.
+const LEARNED_EVERY: Duration = Duration::from_secs(10);
+const LEARNED_ROWS: usize = 12;
+
+/// Run the proxy; a file or an origin's URL is needed
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The configuration; without one, --origin starts a first run
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The API behind the proxy, in place of origin.url
+    #[arg(long, value_name = "URL")]
+    origin: Option<String>,
+    /// Where clients connect to, in place of server.listen
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Answer from the store for so long, such as 30s, where no route says otherwise
+    #[arg(long, value_name = "DUR", value_parser = config::duration)]
+    fresh: Option<Duration>,
+    /// Write a line of JSON to stdout for every exchange
+    #[arg(long)]
+    access_log: bool,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(args: &Args) -> ExitCode {
+    let overrides = Overrides { origin: args.origin.clone(), listen: args.listen.clone(), fresh: args.fresh };
+    let loaded = match &args.config {
+        Some(file) => config::load(file, &overrides, &|name| std::env::var(name).ok()),
+        None if args.origin.is_some() => config::from_flags(&overrides),
+        None => {
+            eprintln!("freshgate serve needs --config FILE, or --origin URL for a first run without a file.");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let Loaded { policy, .. } = match loaded {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            eprint!("{errors}");
+            return ExitCode::from(CONFIG);
+        }
+    };
+    let learns = args.config.is_none() && policy.routes.iter().all(|route| route.freshness == Freshness::Origin);
+    let runtime = match runtime(policy.server.threads) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("The system gave no threads: {error}.");
+            return ExitCode::from(UNAVAILABLE);
+        }
+    };
+    runtime.block_on(serve(policy, Extras { access_log: args.access_log, learns }))
+}
+
+/// A runtime of so many threads.
+///
+/// # Errors
+/// The system gave no threads.
+pub fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
+
+/// What a process does beside serving.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extras {
+    pub access_log: bool,
+    /// A first run: what `fresh` would have given is learned and shown.
+    pub learns: bool,
+}
+
+async fn serve(policy: Policy, extras: Extras) -> ExitCode {
+    let process = match Process::open(policy, extras).await {
+        Ok(process) => process,
+        Err(error) => return refused(&error),
+    };
+    for address in process.public() {
+        println!("listening on {address}");
+    }
+    println!("admin on {}", process.admin());
+    if extras.learns {
+        println!("The page to open: http://{}/", process.admin());
+    }
+    let (stop, stopped) = watch::channel(false);
+    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+        (Err(error), _) | (_, Err(error)) => {
+            eprintln!("Signals cannot be received: {error}.");
+            return ExitCode::from(BUG);
+        }
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.send_replace(true);
+    });
+    process.run(stopped).await;
+    ExitCode::from(DONE)
+}
+
+/// Says why a process cannot start.
+pub fn refused(error: &BindError) -> ExitCode {
+    eprintln!("{error}.");
+    match error {
+        BindError::Address { .. } => {
+            eprintln!("Is another process listening there? server.listen and admin.listen name other addresses.");
+            ExitCode::from(UNAVAILABLE)
+        }
+        BindError::Certificate(_) => ExitCode::from(CONFIG),
+    }
+}
+
+/// A process that holds its addresses and certificates, and serves nothing yet.
+pub struct Process {
+    listeners: Listeners,
+    admin: TcpListener,
+    admin_address: SocketAddr,
+    operator: Arc<Operator>,
+    metrics: Arc<Metrics>,
+}
+
+impl Process {
+    /// Loads certificates and binds both listeners.
+    ///
+    /// # Errors
+    /// The first thing that cannot be had.
+    pub async fn open(policy: Policy, extras: Extras) -> Result<Self, BindError> {
+        let listeners = Listeners::bind(&policy)?;
+        let address = policy.admin.listen;
+        let bound = async { TcpListener::bind(address).await.and_then(|admin| Ok((admin.local_addr()?, admin))) };
+        let (admin_address, admin) = bound.await.map_err(|cause| BindError::Address { address, cause })?;
+        let origin = HttpOrigin::new(&policy.origin).map_err(BindError::Certificate)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let policy = Arc::new(policy);
+        let metrics = Arc::new(Metrics::new(&policy.routes, clock.now()));
+        let learned = extras.learns.then(|| Arc::new(Mutex::new(Learned::new())));
+        let observer = observer(&policy, &metrics, learned.clone(), extras.access_log);
+        let pipeline = Pipeline::new(policy, Arc::new(origin), clock, observer, random_key());
+        let operator = Arc::new(Operator { pipeline, learned, phase: RwLock::new(Phase::Starting) });
+        Ok(Process { listeners, admin, admin_address, operator, metrics })
+    }
+
+    /// Where clients connect to.
+    pub fn public(&self) -> Vec<SocketAddr> {
+        self.listeners.local_addrs()
+    }
+
+    /// Where operators connect to.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Serves until `stopped` is true and what is in flight has ended, or `server.drain` is over.
+    pub async fn run(self, stopped: watch::Receiver<bool>) {
+        let Process { listeners, admin, operator, metrics, .. } = self;
+        let pipeline = operator.pipeline.clone();
+        let shared = Admin { log: pipeline.changes.clone(), operations: operator.clone(), metrics };
+        let admin = tokio::spawn(admin::serve(admin, admin::router(shared), std::future::pending()));
+        let teller = operator.learned.clone().map(|learned| tokio::spawn(tell(learned)));
+        operator.enter(Phase::Serving);
+        let draining = tokio::spawn(drain(operator, stopped.clone()));
+        listeners.serve(pipeline, stopped).await;
+        // Operators can watch the drain to its end.
+        for task in [Some(draining), teller].into_iter().flatten() {
+            task.abort();
+        }
+        admin.abort();
+    }
+}
+
+async fn drain(operator: Arc<Operator>, mut stopped: watch::Receiver<bool>) {
+    if stopped.wait_for(|stopped| *stopped).await.is_ok() {
+        operator.enter(Phase::Draining);
+    }
+}
+
+/// Prints what the first run has learned, while there is something new.
+async fn tell(learned: Arc<Mutex<Learned>>) {
+    let mut every = tokio::time::interval(LEARNED_EVERY);
+    let mut last = String::new();
+    loop {
+        every.tick().await;
+        let text = learned.lock().expect("no holder of this lock panics").table().text(LEARNED_ROWS);
+        if text != last {
+            println!("\n{text}");
+            last = text;
+        }
+    }
+}
+
+/// Everybody who wants to know of each exchange.
+fn observer(
+    policy: &Arc<Policy>,
+    metrics: &Arc<Metrics>,
+    learned: Option<Arc<Mutex<Learned>>>,
+    access_log: bool,
+) -> Observer {
+    let (policy, metrics) = (policy.clone(), metrics.clone());
+    let log = access_log.then(|| AccessLog::start(std::io::stdout())).and_then(|log| match log {
+        Ok(log) => Some(log),
+        Err(error) => {
+            tracing::error!(%error, "there is no access log");
+            None
+        }
+    });
+    Arc::new(move |exchange| {
+        metrics.record(exchange);
+        if let Some(learned) = &learned {
+            learned.lock().expect("no holder of this lock panics").observe(exchange);
+        }
+        if let Some(log) = &log {
+            log.record(exchange, &policy.routes.get(exchange.route).name);
+        }
+    })
+}
+
+/// The key that credentials are hashed with.
+fn random_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).expect("the system has random numbers");
+    key
+}
+
+/// Where the process says what happens to it: stderr, `RUST_LOG` decides how much.
+pub fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,freshgate=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
