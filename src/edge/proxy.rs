@@ -271,7 +271,7 @@ impl ProxyHttp for Front {
         progress: &mut Progress,
     ) -> pingora::Result<Option<Duration>> {
         if end {
-            progress.end_mutation();
+            progress.end_mutation(None);
         }
         Ok(None)
     }
@@ -291,6 +291,7 @@ impl ProxyHttp for Front {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, progress: &mut Progress) -> FailToProxy {
         let failure = Failure::of(error);
+        progress.end_mutation(Some(failure.is_none_or(|failure| failure.detail != Some(Detail::Connect))));
         let silent = session.response_written().is_some_and(|head| !head.status.is_informational());
         if let Some(Failure { status, why, detail }) = failure.filter(|_| !silent) {
             session.set_keepalive(None);
@@ -319,9 +320,8 @@ impl ProxyHttp for Front {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, progress: &mut Progress) {
         if error.is_none() && progress.answered {
-            progress.end_mutation();
+            progress.end_mutation(None);
         }
-        // A mutation that has not ended by now is dropped here: nobody knows what became of it.
         if let Some(Handed { passage, .. }) = progress.handed.take() {
             let mut exchange = passage.exchange;
             exchange.origin_bytes = session.upstream_body_bytes_received() as u64;
@@ -333,9 +333,15 @@ impl ProxyHttp for Front {
 }
 
 impl Progress {
-    fn end_mutation(&mut self) {
-        if let Some(mutation) = self.handed.as_mut().and_then(|handed| handed.passage.mutation.take()) {
-            mutation.end();
+    /// Ends the mutation, if there is one that has not ended: well, or having failed after the request, or a part of it,
+    /// was sent or not. One dropped without this counts as of unknown outcome.
+    fn end_mutation(&mut self, failed_after_sending: Option<bool>) {
+        let Some(Handed { passage, .. }) = &mut self.handed else { return };
+        if let Some(mutation) = passage.mutation.take() {
+            passage.exchange.mutation = Some(match failed_after_sending {
+                None => mutation.end(),
+                Some(sent) => mutation.abandon(sent),
+            });
         }
     }
 }

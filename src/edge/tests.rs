@@ -7,6 +7,7 @@ use crate::origin::wire::{Act, Wire};
 use crate::pipeline::Pipeline;
 use crate::pipeline::exchange::Exchange;
 use crate::policy;
+use crate::semantics::invalidation::Outcome;
 use bytes::Bytes;
 use pingora::tls::{ClientConfig, RootCertStore, ServerName, TlsConnector, install_default_crypto_provider};
 use std::net::SocketAddr;
@@ -152,6 +153,12 @@ impl Front {
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(listeners.serve(pipeline, stopped));
         Front { address, origin, observed, stop, served }
+    }
+
+    /// How the mutations among the recorded exchanges ended.
+    fn outcomes(&self) -> Vec<Option<Outcome>> {
+        let observed = self.observed.lock().expect("no holder panics");
+        observed.iter().map(|exchange| exchange.mutation.as_ref().map(|mutation| mutation.outcome)).collect()
     }
 
     async fn connect(&self) -> TcpStream {
@@ -400,6 +407,30 @@ async fn a_streamed_mutation_invalidates() {
     let body = long();
     let put = format!("PUT /a HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     in_order(&front.talk(&(put + &last("/a"))).await, &["fwd=method", "ok", "detail=invalidated", "ok"]);
+}
+
+#[tokio::test]
+async fn how_a_streamed_mutation_ended_is_recorded() {
+    let body = long();
+    let put =
+        format!("PUT /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len()) + &body;
+    let refused = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok";
+    for (answer, outcome) in [
+        (OK, Outcome::Done),
+        ("HTTP/1.1 204 No Content\r\n\r\n", Outcome::Done),
+        (refused, Outcome::Refused),
+        (cut, Outcome::Unknown),
+        ("", Outcome::Unknown),
+    ] {
+        let front = Front::start(vec![vec![Act::Read, Act::Write(answer)]]).await;
+        // A cut answer is cut for the client too.
+        front.talk(&put).await;
+        assert_eq!(front.outcomes(), [Some(outcome)], "{answer:?}");
+    }
+    let front = Front::with(Vec::new(), |policy| policy.origin.port = 1).await;
+    front.talk(&put).await;
+    assert_eq!(front.outcomes(), [Some(Outcome::Refused)], "nothing was sent");
 }
 
 #[tokio::test]

@@ -406,6 +406,12 @@ impl StreamedMutation {
     pub fn end(self) -> MutationRecord {
         self.barrier.end(self.outcome)
     }
+
+    /// There will be no final response, or not the whole of one. `sent`: whether anything of the request may have been;
+    /// where nothing was, nothing can have changed.
+    pub fn abandon(self, sent: bool) -> MutationRecord {
+        self.barrier.end(if sent { Outcome::Unknown } else { Outcome::Refused })
+    }
 }
 
 impl fmt::Debug for StreamedMutation {
