@@ -301,7 +301,7 @@ impl Pipeline {
         let evaluated = precondition::evaluate(&request.fields, &request.method, &selected, now);
         let head = answer::of(response, evaluated, &exchange.cache_status, subject.route(self), now);
         let content = match evaluated {
-            _ if request.method == "HEAD" => Content::Empty,
+            _ if request.method == "HEAD" || head.status == 204 => Content::Empty,
             Evaluated::Full => Content::Whole(body.clone()),
             Evaluated::Part { first, last } => Content::Whole(part(body, first, last)),
             Evaluated::NotModified | Evaluated::PreconditionFailed | Evaluated::RangeNotSatisfiable => Content::Empty,

@@ -47,7 +47,11 @@ pub fn of(
     fields.push("Cache-Status", cache_status.to_string());
     let (status, reason) = match evaluated {
         Evaluated::Full => {
-            fields.push("Content-Length", response.content_length.to_string());
+            // "A server MUST NOT send a Content-Length header field in any response with a status code of 1xx
+            // (Informational) or 204 (No Content)" (RFC 9110 §8.6).
+            if response.status != 204 {
+                fields.push("Content-Length", response.content_length.to_string());
+            }
             (response.status, response.reason.clone())
         }
         Evaluated::NotModified => {
