@@ -304,8 +304,7 @@ impl Fetch {
             Err(why) => {
                 whole.detail = Some(why);
                 self.land(Landing::Alone);
-                // A status that is not stored says nothing about the next response.
-                if why != Detail::Status {
+                if storing::refuses_the_next_too(&subject.request, whole.response.status, why) {
                     let seen = Seen::of(&whole.response);
                     self.remember(Unstorable::Refused(why), seen, received.response_time);
                 }
