@@ -7,6 +7,7 @@
 use crate::field::Fields;
 use crate::policy::{EntityId, Pattern, PatternKind, Relation, Route, Routes, Selected};
 use crate::semantics::request::Request;
+use std::time::Duration;
 
 /// One thing that can change: what a mutation touches and what a stored response shows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -145,6 +146,19 @@ fn filled(template: &str, params: &[(String, String)]) -> Option<String> {
     }
     out.push_str(rest);
     Some(out)
+}
+
+/// How long what was invalidated takes to settle: the longest `settle` of the routes that show it.
+pub fn settle(invalidation: &Invalidation, routes: &Routes) -> Duration {
+    let of_entity =
+        |entity| routes.iter().filter(move |route| route.entity_id == entity).map(|route| route.settle).max();
+    let of_key = |key: &FenceKey| match key {
+        FenceKey::All => routes.iter().map(|route| route.settle).max(),
+        FenceKey::Entity(entity) | FenceKey::Collections(entity) | FenceKey::Item(entity, _) => of_entity(*entity),
+        FenceKey::Path(path) | FenceKey::Target(path, _) => Some(routes.select(path).route.settle),
+        FenceKey::Credential(_) | FenceKey::CredentialAt(..) => None,
+    };
+    invalidation.keys.iter().filter_map(of_key).max().unwrap_or_default()
 }
 
 /// What the response of a mutation adds: "A cache MAY invalidate other URIs ... In particular, the URI(s) in the
