@@ -3,6 +3,7 @@
 use crate::changes::Cause;
 use crate::pipeline::Pipeline;
 use crate::policy::{EntityId, RouteId};
+use crate::semantics::cache_key;
 use crate::semantics::invalidation::{FenceKey, Invalidation};
 use crate::store::Place;
 
@@ -33,12 +34,14 @@ impl Pipeline {
         let keys = match target {
             Target::Path { path, query: None } => vec![FenceKey::Path(routes.matching_form(path))],
             Target::Path { path, query: Some(query) } => {
-                vec![FenceKey::Target(routes.matching_form(path), query.clone())]
+                let path = routes.matching_form(path);
+                let query = self.stored_query(&path, query);
+                vec![FenceKey::Target(path, query)]
             }
             Target::Route(id) => vec![FenceKey::Entity(routes.get(*id).entity_id)],
             Target::Entity { entity, id: None } => vec![FenceKey::Entity(*entity)],
             Target::Entity { entity, id: Some(id) } => {
-                vec![FenceKey::Item(*entity, id.clone()), FenceKey::Collections(*entity)]
+                vec![FenceKey::Item(*entity, self.stored_id(id)), FenceKey::Collections(*entity)]
             }
             Target::All => vec![FenceKey::All],
             Target::Prefix(prefix) => {
@@ -55,6 +58,7 @@ impl Pipeline {
         match target {
             Target::Path { path, query } => {
                 let path = routes.matching_form(path);
+                let query = query.as_ref().map(|query| self.stored_query(&path, query));
                 self.store.count(|at| at.path == path && query.as_ref().is_none_or(|query| at.query == *query))
             }
             Target::Route(id) => {
@@ -63,7 +67,8 @@ impl Pipeline {
             }
             Target::Entity { entity, id: None } => self.store.count(|at| at.entity == *entity),
             Target::Entity { entity, id: Some(id) } => {
-                let reaches = |at: &Place| at.id.as_ref().is_none_or(|at| at == id);
+                let id = self.stored_id(id);
+                let reaches = |at: &Place| at.id.as_ref().is_none_or(|at| *at == id);
                 self.store.count(|at| at.entity == *entity && reaches(at))
             }
             Target::Prefix(prefix) => {
@@ -72,6 +77,17 @@ impl Pipeline {
             }
             Target::All => self.store.count(|_| true),
         }
+    }
+
+    /// A query as the responses at `path`, in matching form, are stored under it.
+    fn stored_query(&self, path: &str, query: &str) -> String {
+        let route = self.policy.routes.select(path).route;
+        cache_key::query(Some(query), &route.query).unwrap_or_default()
+    }
+
+    /// An item's id as paths in matching form hold it.
+    fn stored_id(&self, id: &str) -> String {
+        if self.policy.origin.case_insensitive { id.to_lowercase() } else { id.to_owned() }
     }
 
     /// A prefix in matching form, its trailing slash kept: `/a/` is not the beginning of `/ab`.
