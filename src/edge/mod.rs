@@ -17,7 +17,6 @@ pub mod listener;
 pub mod metrics;
 pub mod operator;
 pub mod proxy;
-pub mod rescue;
 #[cfg(test)]
 mod sample;
 pub mod shown_policy;

@@ -4,10 +4,10 @@
 //! pass. An HTTP/2 request is judged in `request_filter`, by the same pipeline, and answered there if it can be.
 
 use crate::edge::head::{Arrival, Refusal, Rules};
-use crate::edge::{http2, rescue, writer};
+use crate::edge::{http2, writer};
 use crate::field::{Fields, entity_tag};
 use crate::origin::peer::Peers;
-use crate::origin::{Head, MAX_INTERIM, OriginErrorKind};
+use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, rescue};
 use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
 use crate::policy::HostField;
 use crate::semantics::cache_status::{CacheStatus, Detail};

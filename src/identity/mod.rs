@@ -60,7 +60,7 @@ impl Identity {
             match credential {
                 Credential::Field(name) => fields.get_all(name).for_each(&mut add),
                 Credential::Cookie(name) => {
-                    fields.get_all("cookie").flat_map(|line| cookies(line, name)).for_each(&mut add)
+                    fields.get_all("cookie").flat_map(|line| cookies(line, name)).for_each(&mut add);
                 }
             }
         }

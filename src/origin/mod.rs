@@ -3,6 +3,7 @@
 pub mod head;
 pub mod http;
 pub mod peer;
+pub mod rescue;
 pub mod scripted;
 #[cfg(test)]
 pub(crate) mod wire;

@@ -4,7 +4,7 @@
 //! to the waiters of its flight, and told to the one request that it was started for.
 
 use crate::clock::Timestamp;
-use crate::origin::{Framing, Head, Interim, OriginError, OriginErrorKind, Reply};
+use crate::origin::{Framing, Head, Interim, OriginError, OriginErrorKind, Reply, rescue};
 use crate::pipeline::Pipeline;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::subject::Subject;
@@ -116,7 +116,7 @@ impl Fetch {
                     exchange.status = head.status;
                     forwarded.detail = Some(why);
                 }
-                Arrival::Failed(error) => forwarded.detail = Some(detail_of(&error)),
+                Arrival::Failed(error) => forwarded.detail = Some(rescue::detail(error.kind)),
             }
             exchange.cache_status = CacheStatus::Forward(forwarded);
             exchange.latency = pipeline.clock.now().since(exchange.at);
@@ -314,8 +314,7 @@ impl Fetch {
             Err(why) => {
                 whole.detail = Some(why);
                 self.land(Landing::Alone);
-                // A status that is not stored says nothing about the next response.
-                if why != Detail::Status {
+                if storing::refuses_the_next_too(&subject.request, whole.response.status, why) {
                     let seen = Seen::of(&whole.response);
                     self.remember(Unstorable::Refused(why), seen, received.response_time);
                 }
@@ -365,16 +364,6 @@ fn resumed(
 ) -> BoxStream<'static, Result<Bytes, OriginError>> {
     let read = (!read.is_empty()).then(|| Ok(read.freeze()));
     stream::iter(read).chain(rest).boxed()
-}
-
-/// Why the origin failed, as Cache-Status says it.
-pub fn detail_of(error: &OriginError) -> Detail {
-    match error.kind {
-        OriginErrorKind::Connect => Detail::Connect,
-        OriginErrorKind::Timeout => Detail::Timeout,
-        OriginErrorKind::Protocol => Detail::Protocol,
-        OriginErrorKind::Saturated => Detail::Saturated,
-    }
 }
 
 impl Whole {

@@ -16,7 +16,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::field::Fields;
 use crate::identity::acceptance::Acceptances;
 use crate::identity::{Caller, Identity};
-use crate::origin::{Framing, Head, Origin, OriginError, OriginErrorKind};
+use crate::origin::{Framing, Head, Origin, OriginError, OriginErrorKind, rescue};
 use crate::policy::{Policy, Routes};
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
 use crate::semantics::invalidation;
@@ -81,7 +81,6 @@ impl fmt::Debug for Content {
 
 /// What becomes of a request.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it lives on the stack of one request")]
 pub enum Handled {
     Answer(Answer),
     /// To be streamed between client and origin.
@@ -217,12 +216,8 @@ impl Pipeline {
 
     /// The answer to a request whose origin failed.
     fn failure(&self, mut exchange: Exchange, error: &OriginError) -> Answer {
-        let (status, detail, why) = match error.kind {
-            OriginErrorKind::Connect => (502, Detail::Connect, "The origin cannot be reached."),
-            OriginErrorKind::Protocol => (502, Detail::Protocol, "The origin's answer did not come whole."),
-            OriginErrorKind::Timeout => (504, Detail::Timeout, "The origin did not answer in time."),
-            OriginErrorKind::Saturated => (503, Detail::Saturated, "The origin is busy; try again."),
-        };
+        let (status, why) = rescue::answer(error.kind);
+        let detail = rescue::detail(error.kind);
         exchange.cache_status = match exchange.cache_status {
             CacheStatus::Forward(forwarded) => {
                 CacheStatus::Forward(Forwarded { detail: Some(detail), stored: false, ..forwarded })

@@ -10,7 +10,6 @@ use crate::field::{connection, entity_tag};
 use crate::origin::{Ask, Framing, Head, Interim, OriginError, OriginErrorKind, Reply, Sending};
 use crate::pipeline::exchange::{Exchange, MutationRecord};
 use crate::pipeline::{Answer, Content, Pipeline};
-use crate::policy::Route;
 use crate::semantics::answer;
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
 use crate::semantics::forwarding;
@@ -253,7 +252,6 @@ async fn pump(
 struct Barrier {
     pipeline: Arc<Pipeline>,
     request: Request,
-    route: crate::policy::RouteId,
     touched: Invalidation,
     unrouted: bool,
     slots: Slots,
@@ -273,9 +271,7 @@ impl Barrier {
         let touched = invalidation::decide(request, &pipeline.policy.routes);
         let slots = pipeline.store.fences.slots(&touched.keys);
         pipeline.store.fences.raise(&slots);
-        let path = pipeline.policy.routes.matching_form(&request.path);
         Barrier {
-            route: pipeline.policy.routes.select(&path).route.id,
             unrouted: touched.unrouted,
             pipeline: pipeline.clone(),
             request: request.clone(),
@@ -324,20 +320,16 @@ impl Barrier {
         self.state.lock().expect("no holder of this lock panics")
     }
 
-    fn route(&self) -> &Route {
-        self.pipeline.policy.routes.get(self.route)
-    }
-
     /// Invalidates what the outcome calls for; quarantine first, so that nothing slips in between the two.
     fn carry_out(&self, outcome: Outcome) -> MutationRecord {
         let invalidation = self.touched.clone().with(self.state().named.clone());
         let record = |invalidated| MutationRecord { outcome, invalidated, unrouted: self.unrouted };
         let quarantine = self.pipeline.policy.origin.quarantine;
-        let settle = self.route().settle;
+        let settle = invalidation::settle(&invalidation, &self.pipeline.policy.routes);
         let (cause, unsettled) = match outcome {
             Outcome::Refused => return record(0),
             Outcome::Done => (Cause::Mutation, settle),
-            Outcome::Unknown => (Cause::Unknown, quarantine),
+            Outcome::Unknown => (Cause::Unknown, quarantine.max(settle)),
             Outcome::Accepted if settle > Duration::ZERO => (Cause::Mutation, settle),
             Outcome::Accepted => (Cause::Mutation, quarantine),
         };

@@ -3,6 +3,7 @@
 use crate::changes::Cause;
 use crate::pipeline::Pipeline;
 use crate::policy::{EntityId, RouteId};
+use crate::semantics::cache_key;
 use crate::semantics::invalidation::{FenceKey, Invalidation};
 use crate::store::Place;
 
@@ -27,14 +28,17 @@ impl Pipeline {
     pub fn purge(&self, selector: &Selector, soft: bool) -> u64 {
         let routes = &self.policy.routes;
         let keys = match selector {
-            Selector::Key(key) => vec![match key.split_once('?') {
-                None => FenceKey::Path(routes.matching_form(key)),
-                Some((path, query)) => FenceKey::Target(routes.matching_form(path), query.to_owned()),
-            }],
+            Selector::Key(key) => {
+                let (path, query) = self.stored_key(key);
+                vec![match query {
+                    None => FenceKey::Path(path),
+                    Some(query) => FenceKey::Target(path, query),
+                }]
+            }
             Selector::Route(id) => vec![FenceKey::Entity(routes.get(*id).entity_id)],
             Selector::Entity { id: entity, item: None } => vec![FenceKey::Entity(*entity)],
             Selector::Entity { id: entity, item: Some(id) } => {
-                vec![FenceKey::Item(*entity, id.clone()), FenceKey::Collections(*entity)]
+                vec![FenceKey::Item(*entity, self.stored_id(id)), FenceKey::Collections(*entity)]
             }
             Selector::All => vec![FenceKey::All],
             Selector::Prefix(prefix) => {
@@ -50,9 +54,8 @@ impl Pipeline {
         let routes = &self.policy.routes;
         match selector {
             Selector::Key(key) => {
-                let (path, query) = key.split_once('?').map_or((key.as_str(), None), |(p, q)| (p, Some(q)));
-                let path = routes.matching_form(path);
-                self.store.count(|at| at.path == path && query.is_none_or(|query| at.query == query))
+                let (path, query) = self.stored_key(key);
+                self.store.count(|at| at.path == path && query.as_ref().is_none_or(|query| at.query == *query))
             }
             Selector::Route(id) => {
                 let entity = routes.get(*id).entity_id;
@@ -60,7 +63,8 @@ impl Pipeline {
             }
             Selector::Entity { id: entity, item: None } => self.store.count(|at| at.entity == *entity),
             Selector::Entity { id: entity, item: Some(id) } => {
-                let reaches = |at: &Place| at.id.as_ref().is_none_or(|at| at == id);
+                let id = self.stored_id(id);
+                let reaches = |at: &Place| at.id.as_ref().is_none_or(|at| *at == id);
                 self.store.count(|at| at.entity == *entity && reaches(at))
             }
             Selector::Prefix(prefix) => {
@@ -69,6 +73,20 @@ impl Pipeline {
             }
             Selector::All => self.store.count(|_| true),
         }
+    }
+
+    /// Path and query as responses are stored under them.
+    fn stored_key(&self, key: &str) -> (String, Option<String>) {
+        let (path, query) = key.split_once('?').map_or((key, None), |(path, query)| (path, Some(query)));
+        let path = self.policy.routes.matching_form(path);
+        let route = self.policy.routes.select(&path).route;
+        let query = query.map(|query| cache_key::query(Some(query), &route.query).unwrap_or_default());
+        (path, query)
+    }
+
+    /// An item's id as paths in matching form hold it.
+    fn stored_id(&self, id: &str) -> String {
+        if self.policy.origin.case_insensitive { id.to_lowercase() } else { id.to_owned() }
     }
 
     /// A prefix in matching form, its trailing slash kept: `/a/` is not the beginning of `/ab`.

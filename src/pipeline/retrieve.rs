@@ -3,9 +3,9 @@
 use crate::clock::Timestamp;
 use crate::field::connection;
 use crate::identity::acceptance::Acceptances;
-use crate::origin::{Interim, OriginError, OriginErrorKind};
+use crate::origin::{Interim, OriginError, OriginErrorKind, rescue};
 use crate::pipeline::exchange::Exchange;
-use crate::pipeline::fetch::{Arrival, Fetch, Landing, Shared, Whole, detail_of};
+use crate::pipeline::fetch::{Arrival, Fetch, Landing, Shared, Whole};
 use crate::pipeline::subject::Subject;
 use crate::pipeline::{Answer, Content, Handled, Pipeline, own_answer};
 use crate::policy::{Freshness as Lifetime, Mode, Route, Scope};
@@ -59,12 +59,12 @@ impl Pipeline {
             let (because, detail) = match self.decide(&subject, &candidate, now) {
                 Reuse::Hit { ttl, detail } => {
                     exchange.cache_status = CacheStatus::Hit { ttl, detail };
-                    return Handled::Answer(self.from_store(&subject, &candidate, exchange, now));
+                    return Handled::Answer(self.answer_stored(&subject, &candidate, exchange, now));
                 }
                 Reuse::Renew { ttl } => {
                     self.renew(&subject, &candidate, now);
                     exchange.cache_status = CacheStatus::Hit { ttl, detail: Some(Detail::StaleWhileRevalidate) };
-                    return Handled::Answer(self.from_store(&subject, &candidate, exchange, now));
+                    return Handled::Answer(self.answer_stored(&subject, &candidate, exchange, now));
                 }
                 Reuse::Unsatisfiable => {
                     exchange.cache_status = CacheStatus::Own { detail: Some(Detail::OnlyIfCached) };
@@ -225,7 +225,7 @@ impl Pipeline {
                     tracing::warn!(target: "freshgate", cause = %error.cause, "the origin failed; answered stale");
                     return answer;
                 }
-                forwarded.detail = Some(detail_of(&error));
+                forwarded.detail = Some(rescue::detail(error.kind));
                 exchange.cache_status = CacheStatus::Forward(forwarded);
                 self.failure(exchange, &error)
             }
@@ -261,10 +261,10 @@ impl Pipeline {
         let mut exchange = exchange.clone();
         let ttl = -i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
         exchange.cache_status = CacheStatus::Hit { ttl, detail: Some(Detail::StaleIfError) };
-        Some(self.from_store(subject, candidate, exchange, now))
+        Some(self.answer_stored(subject, candidate, exchange, now))
     }
 
-    fn from_store(&self, subject: &Subject, candidate: &Candidate, exchange: Exchange, now: Timestamp) -> Answer {
+    fn answer_stored(&self, subject: &Subject, candidate: &Candidate, exchange: Exchange, now: Timestamp) -> Answer {
         let (stored, body, _) = candidate.stored.as_ref().expect("a hit has a stored response");
         self.answer(subject, &stored.response, body, exchange, now)
     }
@@ -290,7 +290,7 @@ impl Pipeline {
         let evaluated = precondition::evaluate(&request.fields, &request.method, &selected, now);
         let head = answer::of(response, evaluated, &exchange.cache_status, subject.route(self), now);
         let content = match evaluated {
-            _ if request.method == "HEAD" => Content::Empty,
+            _ if request.method == "HEAD" || head.status == 204 => Content::Empty,
             Evaluated::Full => Content::Whole(body.clone()),
             Evaluated::Part { first, last } => Content::Whole(part(body, first, last)),
             Evaluated::NotModified | Evaluated::PreconditionFailed | Evaluated::RangeNotSatisfiable => Content::Empty,

@@ -47,16 +47,19 @@ pub fn of(
     fields.push("Cache-Status", cache_status.to_string());
     let (status, reason) = match evaluated {
         Evaluated::Full => {
-            fields.push("Content-Length", response.content_length.to_string());
+            // "A server MUST NOT send a Content-Length header field in any response with a status code of 1xx
+            // (Informational) or 204 (No Content)" (RFC 9110 §8.6).
+            if response.status != 204 {
+                fields.push("Content-Length", response.content_length.to_string());
+            }
             (response.status, response.reason.clone())
         }
         Evaluated::NotModified => {
-            fields.retain(|name, _| !REPRESENTATION.iter().any(|r| name.eq_ignore_ascii_case(r.as_bytes())));
+            without_representation(&mut fields);
             (304, "Not Modified".into())
         }
         Evaluated::PreconditionFailed => {
-            fields.retain(|name, _| !REPRESENTATION.iter().any(|r| name.eq_ignore_ascii_case(r.as_bytes())));
-            fields.push("Content-Length", "0");
+            about_one_request(&mut fields);
             (412, "Precondition Failed".into())
         }
         Evaluated::Part { first, last } => {
@@ -65,13 +68,26 @@ pub fn of(
             (206, "Partial Content".into())
         }
         Evaluated::RangeNotSatisfiable => {
-            fields.retain(|name, _| !REPRESENTATION.iter().any(|r| name.eq_ignore_ascii_case(r.as_bytes())));
+            about_one_request(&mut fields);
             fields.push("Content-Range", format!("bytes */{}", response.content_length));
-            fields.push("Content-Length", "0");
             (416, "Range Not Satisfiable".into())
         }
     };
     Head { status, reason, fields }
+}
+
+fn without_representation(fields: &mut Fields) {
+    fields.retain(|name, _| !REPRESENTATION.iter().any(|r| name.eq_ignore_ascii_case(r.as_bytes())));
+}
+
+/// Makes the fields of a 200 those of a refusal. The 200's lifetime is not theirs: explicit freshness lets any status be
+/// stored (RFC 9111 §3), and a stored refusal would answer requests without that condition too.
+fn about_one_request(fields: &mut Fields) {
+    without_representation(fields);
+    fields.set("Cache-Control", "no-store");
+    fields.remove("expires");
+    fields.remove("pragma");
+    fields.push("Content-Length", "0");
 }
 
 /// Where a script of another origin may read the response, it may read what this proxy adds (Fetch, "CORS

@@ -6,7 +6,8 @@
 
 use crate::field::Fields;
 use crate::policy::{EntityId, Pattern, PatternKind, Relation, Route, Routes, Selected};
-use crate::semantics::request::Request;
+use crate::semantics::request::{Request, Scheme};
+use std::time::Duration;
 
 /// One thing that can change: what a mutation touches and what a stored response shows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -147,6 +148,19 @@ fn filled(template: &str, params: &[(String, String)]) -> Option<String> {
     Some(out)
 }
 
+/// How long what was invalidated takes to settle: the longest `settle` of the routes that show it.
+pub fn settle(invalidation: &Invalidation, routes: &Routes) -> Duration {
+    let of_entity =
+        |entity| routes.iter().filter(move |route| route.entity_id == entity).map(|route| route.settle).max();
+    let of_key = |key: &FenceKey| match key {
+        FenceKey::All => routes.iter().map(|route| route.settle).max(),
+        FenceKey::Entity(entity) | FenceKey::Collections(entity) | FenceKey::Item(entity, _) => of_entity(*entity),
+        FenceKey::Path(path) | FenceKey::Target(path, _) => Some(routes.select(path).route.settle),
+        FenceKey::Credential(_) | FenceKey::CredentialAt(..) => None,
+    };
+    invalidation.keys.iter().filter_map(of_key).max().unwrap_or_default()
+}
+
 /// What the response of a mutation adds: "A cache MAY invalidate other URIs ... In particular, the URI(s) in the
 /// Location and Content-Location response header fields (if present) are candidates for invalidation"; only those of
 /// the same origin (RFC 9111 §4.4).
@@ -173,22 +187,43 @@ fn same_origin_path(request: &Request, reference: &str) -> Option<String> {
         Some((scheme, rest)) => scheme.eq_ignore_ascii_case(request.scheme.as_str()).then_some(rest)?,
         None => match without_query.strip_prefix("//") {
             Some(rest) => rest,
-            None if without_query.starts_with('/') => return Some(without_query.to_owned()),
+            None if without_query.starts_with('/') => return Some(without_dot_segments(without_query)),
             None => return relative(&request.path, without_query),
         },
     };
     let (authority, path) = rest.split_once('/').map_or((rest, String::from("/")), |(a, p)| (a, format!("/{p}")));
-    authority.eq_ignore_ascii_case(&request.authority).then_some(path)
+    let default_port = match request.scheme {
+        Scheme::Http => ":80",
+        Scheme::Https => ":443",
+    };
+    let authority = authority.strip_suffix(default_port).unwrap_or(authority);
+    authority.eq_ignore_ascii_case(&request.authority).then(|| without_dot_segments(&path))
 }
 
-/// A relative-path reference against the request's path (RFC 3986 §5.2.3); dot segments are not resolved, since a
-/// path that holds them is never stored under its resolved form.
+/// A relative-path reference against the request's path (RFC 3986 §5.2.3).
 fn relative(base: &str, reference: &str) -> Option<String> {
     if reference.is_empty() {
         return None;
     }
     let directory = &base[..=base.rfind('/')?];
-    Some(format!("{directory}{reference}"))
+    Some(without_dot_segments(&format!("{directory}{reference}")))
+}
+
+/// A path with its dot segments resolved (RFC 3986 §5.2.4), as a client does before it asks.
+fn without_dot_segments(path: &str) -> String {
+    let mut kept = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        if segment == ".." {
+            kept.pop();
+        }
+        match segment {
+            "." | ".." if segments.peek().is_some() => {}
+            "." | ".." => kept.push(""),
+            other => kept.push(other),
+        }
+    }
+    format!("/{}", kept.join("/"))
 }
 
 /// The keys that make a response to this request void. `negative` responses of an item also fall with its collection:

@@ -221,6 +221,13 @@ pub fn decide(
     Ok(Storable { response, body: received.body.clone(), vary })
 }
 
+/// Whether a refusal to store tells of the responses to come, so that what is stored has had its time. An error passes
+/// (RFC 9111 §4.3.3 lets what is stored stand in for it), and a client's no-store is about its own request alone.
+pub fn refuses_the_next_too(request: &Request, status: u16, why: Detail) -> bool {
+    let by_status = matches!(why, Detail::Status | Detail::NoLifetime) || status >= 500;
+    !by_status && !RequestDirectives::of(&request.fields).no_store
+}
+
 /// The fields that credentials travel in.
 pub fn names_credential(name: &str, credentials: &[Credential]) -> bool {
     credentials.iter().any(|credential| match credential {

@@ -1,6 +1,6 @@
 //! What a client is told when the origin gives nothing that could be passed on.
 
-use crate::origin::OriginErrorKind;
+use super::OriginErrorKind;
 use crate::semantics::cache_status::Detail;
 
 /// Status and sentence for a failure of the origin (RFC 9110 §15.6.3 to §15.6.5).
