@@ -2,7 +2,7 @@
 //!
 //! A mutation raises the barrier over what it may touch just before it is sent, and lowers it when the last byte of its
 //! final response has been read or the exchange has failed. It invalidates before the first byte of that response goes
-//! out, and again at its end. [`invalidate`](Pipeline::invalidate) is the one door: mutations, the operator's purges and
+//! out, and again at its end. `Pipeline::invalidate` is the one door: mutations, the operator's purges and
 //! whatever comes later all go through it.
 
 use crate::changes::{Cause, Change, EntityChange};

@@ -85,7 +85,7 @@ pub fn governs(status: u16, route: &Route) -> bool {
     route_lifetime(status, route).is_some()
 }
 
-/// How long `response` is fresh. Where the route [governs](governs) its status, the origin's lifetimes count for
+/// How long `response` is fresh. Where the route [governs] its status, the origin's lifetimes count for
 /// nothing; elsewhere they alone count, in the order of RFC 9111 §4.2.1.
 pub fn lifetime(response: &Response, route: &Route) -> Lifetime {
     if let Some(lifetime) = route_lifetime(response.status, route) {
