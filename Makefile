@@ -11,7 +11,10 @@ need = command -v $(1) >/dev/null || { echo "$(1) is missing: installing $(2)"; 
        $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test fmt clippy doc cargo-test build-tools test-tools check-tools
+bench: build-tools ## what a purge and a hit cost
+	$(CARGO) bench --locked --bench store
+
+.PHONY: help demo build bench test fmt clippy doc cargo-test build-tools test-tools check-tools
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22

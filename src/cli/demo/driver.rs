@@ -1,6 +1,7 @@
 //! The cashiers at work: the timetable becomes requests, and every answer goes into the ledger.
 //!
 //! GETs of one page visit go out side by side, as from a browser; each names the entity-tag of what that browser holds.
+//! A browser asks for one URL once at a time: the next GET of it waits until the answer before is there to be named.
 
 use super::api::{Api, meta_of};
 use super::day::{Action, CASHIERS, Event};
@@ -14,6 +15,7 @@ use crate::policy::{Policy, Scope};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderValue, Method, Request, header};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -28,6 +30,8 @@ pub struct Cashiers {
     /// By cashier: the value of Authorization.
     credentials: Vec<HeaderValue>,
     ledger: Mutex<Ledger>,
+    /// By cashier and path: held while a GET of it is under way.
+    under_way: Mutex<HashMap<(u32, String), Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Cashiers {
@@ -40,7 +44,7 @@ impl Cashiers {
         };
         let credentials = (0..CASHIERS).map(credential).collect();
         let ledger = Mutex::new(Ledger::new(TENANT, Oracle::new(policy, scope)));
-        Cashiers { front, api, credentials, ledger }
+        Cashiers { front, api, credentials, ledger, under_way: Mutex::default() }
     }
 
     /// The counts so far.
@@ -86,6 +90,11 @@ impl Cashiers {
     }
 
     async fn look(&self, cashier: u32, path: &str, time: &(dyn Fn() -> Duration + Sync)) {
+        let turn = {
+            let mut under_way = self.under_way.lock().expect("no holder of this lock panics");
+            under_way.entry((cashier, path.to_owned())).or_default().clone()
+        };
+        let _turn = turn.lock().await;
         let begun = {
             let mut ledger = self.ledger();
             // Read under the lock, so that times in the oracle's history never go back.
