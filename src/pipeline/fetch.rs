@@ -182,10 +182,7 @@ impl Fetch {
                     pipeline.acceptances.accept(Some(caller), now);
                 }
             }
-            401 => {
-                pipeline.acceptances.revoke(Some(caller));
-                pipeline.invalidate_credential(Invalidation::of_key(FenceKey::Credential(caller)));
-            }
+            401 => pipeline.end_credential(caller),
             403 => {
                 let key = FenceKey::CredentialAt(caller, subject.place.path.clone());
                 pipeline.invalidate_credential(Invalidation::of_key(key));
