@@ -304,10 +304,10 @@ impl Report {
         if let Some(body) = &expect.body {
             self.equal("body", &format!("{body:?}"), &format!("{:?}", text_of(&seen.body)));
         }
-        if let Some(expected) = &expect.cache_status {
-            if !cache_status_is(expected, &seen.cache_status) {
-                self.equal("cache-status", expected, &seen.cache_status);
-            }
+        if let Some(expected) = &expect.cache_status
+            && !cache_status_is(expected, &seen.cache_status)
+        {
+            self.equal("cache-status", expected, &seen.cache_status);
         }
         self.equal("streams", &(expect.streams || expect.passes), &seen.streams);
         self.equal("breaks", &expect.breaks, &seen.breaks);
