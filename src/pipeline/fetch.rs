@@ -192,10 +192,7 @@ impl Fetch {
                     pipeline.acceptances.accept(Some(caller), now);
                 }
             }
-            401 => {
-                pipeline.acceptances.revoke(Some(caller));
-                pipeline.invalidate_credential(Invalidation::of_key(FenceKey::Credential(caller)));
-            }
+            401 => pipeline.end_credential(caller),
             403 => {
                 let key = FenceKey::CredentialAt(caller, subject.place.path.clone());
                 pipeline.invalidate_credential(Invalidation::of_key(key));
@@ -215,11 +212,16 @@ impl Fetch {
         let (stored, body) = self.stored.as_ref().ok_or(Mismatch)?;
         let response =
             validation::freshen(&stored.response, &head.fields, request_time, response_time).ok_or(Mismatch)?;
-        let head = Head { status: response.status, reason: response.reason.clone(), fields: response.fields.clone() };
+        let vouched =
+            Head { status: response.status, reason: response.reason.clone(), fields: response.fields.clone() };
         let framing = Framing::Length(body.len() as u64);
-        let received = Received { head: &head, framing, body: body.clone(), request_time, response_time };
+        let received = Received { head: &vouched, framing, body: body.clone(), request_time, response_time };
         let mut whole = self.store(&received, response, ticket, 304);
         whole.origin_bytes = 0;
+        // The origin meant it for the one who asked, who is the only one to get it.
+        for cookie in head.fields.get_all("set-cookie") {
+            whole.response.fields.push("Set-Cookie", cookie.to_vec());
+        }
         whole.detail = whole.detail.or(Some(Detail::Unchanged));
         Ok(Arrival::Whole(whole))
     }

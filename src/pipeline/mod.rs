@@ -13,7 +13,7 @@ pub mod subject;
 
 use crate::changes::log::Log;
 use crate::clock::{Clock, Timestamp};
-use crate::field::Fields;
+use crate::field::{self, Fields};
 use crate::identity::acceptance::Acceptances;
 use crate::identity::{Caller, Identity};
 use crate::origin::{Framing, Head, Origin, OriginError, OriginErrorKind, rescue};
@@ -157,7 +157,7 @@ impl Pipeline {
         if invalidation::is_mutation(request, selected.route) {
             return Class::Mutate;
         }
-        if request.fields.contains("upgrade") {
+        if upgrades(&request.fields) {
             return Class::Pass(Detail::Upgrade);
         }
         match request.method.as_str() {
@@ -251,6 +251,12 @@ impl Pipeline {
             self.rests_until.fetch_max((now + wait).boot_ms, Relaxed);
         }
     }
+}
+
+/// Whether another protocol is asked for. "A server MAY ignore a received Upgrade header field if it wishes to continue
+/// using the current protocol on that connection" (RFC 9110 §7.8): some clients offer HTTP/2 with each request.
+fn upgrades(fields: &Fields) -> bool {
+    field::list(fields.get_all("upgrade")).any(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
 }
 
 /// An answer made here: a problem document (RFC 9457) that no cache keeps.

@@ -45,6 +45,12 @@ impl Pipeline {
         invalidated.sequence()
     }
 
+    /// The origin said 401: all that it told this credential, and its acceptance, are over.
+    pub(crate) fn end_credential(&self, caller: [u8; 16]) {
+        self.acceptances.revoke(Some(caller));
+        self.invalidate_credential(Invalidation::of_key(FenceKey::Credential(caller)));
+    }
+
     /// What the origin told one caller is over; nobody else's business, so it is an event without names.
     pub(crate) fn invalidate_credential(&self, invalidation: Invalidation) {
         self.invalidate(invalidation, Cause::Credential, false);
@@ -286,6 +292,11 @@ impl Barrier {
         if head.status < 400 {
             let named = invalidation::named_by_response(&self.request, &head.fields, &self.pipeline.policy.routes);
             self.state().named = named;
+        }
+        if head.status == 401
+            && let Some(caller) = self.pipeline.identity.caller(&self.request.fields).key()
+        {
+            self.pipeline.end_credential(caller);
         }
     }
 
