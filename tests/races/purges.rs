@@ -1,8 +1,17 @@
 //! The operator's purges: immediate, of fixed memory, and no fetch escapes them.
 
 use crate::house::{House, SHARED, ok};
+use freshgate::clock::{Clock, SystemClock};
+use freshgate::field::Fields;
+use freshgate::origin::{Framing, Head};
 use freshgate::pipeline::purge::Selector;
+use freshgate::policy::RouteId;
+use freshgate::semantics::cache_key::{self, Partition};
 use freshgate::semantics::cache_status::Detail;
+use freshgate::semantics::invalidation::FenceKey;
+use freshgate::semantics::request::Request;
+use freshgate::semantics::storing::{self, Received};
+use freshgate::store::Place;
 
 const TREE: &str = r#"
 [[route]]
@@ -126,4 +135,42 @@ async fn a_hard_purge_outranks_a_soft_one() {
     house.pipeline.purge(&prefix("/items"), false);
     house.pipeline.purge(&prefix("/items"), true);
     house.asks("/items/1", "new").await;
+}
+
+/// Nothing is looked for when something is purged: however much is stored, it stays where it is and is no longer used.
+#[tokio::test]
+async fn a_purge_of_a_route_looks_at_nothing_that_is_stored() {
+    const STORED: u64 = 100_000;
+    let house = House::new();
+    house.stores("/items/0", "the same").await;
+    let store = &house.pipeline.store;
+    let (request, route) =
+        (crate::house::request("GET", "/items/0", &[]), house.pipeline.policy.routes.get(RouteId(0)));
+    let head = Head { status: 200, reason: "OK".into(), fields: Fields::new() };
+    let now = house.clock.now();
+    let received = Received {
+        head: &head,
+        framing: Framing::Chunked,
+        body: "the same".into(),
+        request_time: now,
+        response_time: now,
+    };
+    let response = storing::received(&received, route, None, |wanted| wanted);
+    let storable = storing::decide(&request, &received, response, route, &[]).expect("it may be stored");
+    let slots = store.fences.slots(&[FenceKey::All, FenceKey::Entity(route.entity_id)]);
+    for number in 1..STORED {
+        let path = format!("/items/{number}");
+        let key = cache_key::of(&Request { path: path.clone(), ..request.clone() }, route, Partition::Public);
+        let place = Place { route: route.id, entity: route.entity_id, id: None, path, query: String::new() };
+        let stored = store.put(&store.begin(now), &key, &Fields::new(), &storable, slots.clone(), place);
+        assert_eq!(stored, Ok(()));
+    }
+    assert_eq!(house.pipeline.matched(&Selector::Route(route.id)) as u64, STORED);
+    let held = store.figures();
+    let start = SystemClock.now();
+    house.pipeline.purge(&Selector::Route(route.id), false);
+    println!("{STORED} stored responses purged in {:?}, to the millisecond", SystemClock.now().since(start));
+    assert_eq!(store.figures(), held);
+    assert_eq!(house.pipeline.matched(&Selector::Route(route.id)), 0);
+    house.asks("/items/0", "new").await;
 }

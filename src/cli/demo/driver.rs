@@ -23,6 +23,9 @@ use tokio::task::JoinSet;
 /// The shop that all cashiers work for.
 const TENANT: &str = "shop-1";
 
+/// Held while a GET is under way.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// All cashiers, in front of something that answers them.
 pub struct Cashiers {
     front: Arc<dyn Front>,
@@ -30,8 +33,8 @@ pub struct Cashiers {
     /// By cashier: the value of Authorization.
     credentials: Vec<HeaderValue>,
     ledger: Mutex<Ledger>,
-    /// By cashier and path: held while a GET of it is under way.
-    under_way: Mutex<HashMap<(u32, String), Arc<tokio::sync::Mutex<()>>>>,
+    /// By cashier and path.
+    under_way: Mutex<HashMap<(u32, String), Turn>>,
 }
 
 impl Cashiers {
