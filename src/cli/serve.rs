@@ -188,9 +188,10 @@ impl Process {
         let Process { listeners, admin, operator, metrics, .. } = self;
         let pipeline = operator.pipeline.clone();
         let shared = Admin { log: pipeline.changes.clone(), operations: operator.clone(), metrics };
+        // The public listeners are bound and take connections already: whoever can ask is told so.
+        operator.enter(Phase::Serving);
         let admin = tokio::spawn(admin::serve(admin, admin::router(shared), std::future::pending()));
         let teller = operator.learned.clone().map(|learned| tokio::spawn(tell(learned)));
-        operator.enter(Phase::Serving);
         let draining = tokio::spawn(drain(operator, stopped.clone()));
         listeners.serve(pipeline, stopped).await;
         // Operators can watch the drain to its end.
