@@ -494,18 +494,18 @@ impl Routes {
         Selected { route, pattern: Some(pattern), params }
     }
 
-    /// The route that `path`, in matching form, lies below: the deepest one that has a path of whole segments with
-    /// which `path` begins and after which it goes on, as `/products/5/adjust` does after `/products/{id}`.
-    pub fn below(&self, path: &str) -> Option<&Route> {
-        let mut rest = path;
-        while let Some((shorter, _)) = rest.rsplit_once('/').filter(|_| rest != "/") {
-            rest = if shorter.is_empty() { "/" } else { shorter };
-            let found = self.select(rest);
-            if found.pattern.is_some() {
-                return Some(found.route);
-            }
-        }
-        None
+    /// Every route that `path`, in matching form, lies below, the deepest first: those that have a path of whole segments
+    /// with which `path` begins and after which it goes on, as `/products/5/adjust` does after `/products/{id}`.
+    pub fn below<'r>(&'r self, path: &'r str) -> impl Iterator<Item = &'r Route> {
+        let shorter = |rest: &&'r str| match rest.rsplit_once('/') {
+            Some(_) if *rest == "/" => None,
+            Some(("", _)) => Some("/"),
+            Some((shorter, _)) => Some(shorter),
+            None => None,
+        };
+        std::iter::successors(shorter(&path), shorter)
+            .filter_map(|rest| Some(self.select(rest)).filter(|found| found.pattern.is_some()))
+            .map(|found| found.route)
     }
 
     /// Every route whose literal prefix begins `path`, in matching form. The comparison is by character, not by

@@ -49,7 +49,7 @@ pub fn report(loaded: &Loaded) -> String {
     out.push_str(
         "    A mutation invalidates its own URL, same-origin Location and Content-Location (RFC 9111 §4.4), the\n",
     );
-    out.push_str("    route that it lies below, and each route whose paths begin as its own does.\n");
+    out.push_str("    routes that it lies below, and each route whose paths begin as its own does.\n");
     for advice in general_advice(policy) {
         let lines = wrapped("Advice: ", " ", advice.split(' '));
         write(&mut out, format_args!("\n{}\n", lines.join("\n")));

@@ -92,9 +92,12 @@ pub fn decide(request: &Request, routes: &Routes) -> Invalidation {
         related(&mut keys, &selected, routes);
         return Invalidation::of(keys, false);
     }
-    if let Some(route) = routes.below(&path) {
-        keys.push(FenceKey::Entity(route.entity_id));
-        relations(&mut keys, route, &[], routes);
+    let mut below = routes.below(&path).peekable();
+    if below.peek().is_some() {
+        for route in below {
+            keys.push(FenceKey::Entity(route.entity_id));
+            relations(&mut keys, route, &[], routes);
+        }
         return Invalidation::of(keys, false);
     }
     // "A mutation that matches nothing": what it may have changed is guessed from where it points.
