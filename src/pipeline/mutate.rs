@@ -98,11 +98,14 @@ impl Pipeline {
         let exchange = self.exchange(&request);
         let (tell, answer) = oneshot::channel();
         let sending = Mutation { pipeline: self.clone(), request, exchange: exchange.clone() };
-        tokio::spawn(sending.run(body, interim, tell));
-        answer.await.unwrap_or_else(|_| {
-            let cause = "the exchange of a mutation ended without a word".into();
-            self.failure(exchange, &OriginError { kind: OriginErrorKind::Protocol, cause })
-        })
+        let running = tokio::spawn(sending.run(body, interim, tell));
+        if let Ok(answer) = answer.await {
+            return answer;
+        }
+        // It panicked: once it is gone, so is its barrier, and what it may have changed is invalidated.
+        drop(running.await);
+        let cause = "the exchange of a mutation ended without a word".into();
+        self.failure(exchange, &OriginError { kind: OriginErrorKind::Protocol, cause })
     }
 }
 
