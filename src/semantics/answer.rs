@@ -97,3 +97,121 @@ pub fn expose(fields: &mut Fields) {
         fields.push("Access-Control-Expose-Headers", EXPOSED);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::field::date::HttpDate;
+    use crate::field::entity_tag::EntityTag;
+    use crate::semantics::cache_status::{Forward, Forwarded};
+    use crate::semantics::sample::{at, fields, fresh, plain, response};
+    use crate::semantics::stored_response::{Modified, Validator};
+    use std::time::Duration;
+
+    const HIT: CacheStatus = CacheStatus::Hit { ttl: 50, detail: None };
+
+    fn fetched() -> CacheStatus {
+        CacheStatus::Forward(Forwarded::because(Forward::UriMiss))
+    }
+
+    /// A tagged and dated response.
+    fn whole(lines: &[(&str, &str)]) -> Response {
+        Response {
+            validator: Validator::Computed(EntityTag::parse(b"\"fg1-x\"").expect("a valid entity-tag")),
+            modified: Modified::Origin(HttpDate(at(0).wall_seconds())),
+            ..response(200, lines)
+        }
+    }
+
+    const ETAG: (&str, &str) = ("ETag", "\"fg1-x\"");
+    const MODIFIED: (&str, &str) = ("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT");
+    const STATUS: (&str, &str) = ("Cache-Status", "freshgate; hit; ttl=50");
+    const AGE: (&str, &str) = ("Age", "10");
+    const TYPE: (&str, &str) = ("Content-Type", "application/json");
+
+    #[track_caller]
+    fn check(evaluated: Evaluated, status: u16, expected: &[(&str, &str)]) {
+        let head = of(&whole(&[TYPE]), evaluated, &HIT, &plain(), at(10));
+        assert_eq!((head.status, head.fields), (status, fields(expected)));
+    }
+
+    #[test]
+    fn what_was_selected_as_its_preconditions_came_out() {
+        check(Evaluated::Full, 200, &[TYPE, ETAG, MODIFIED, AGE, STATUS, ("Content-Length", "5")]);
+        check(Evaluated::NotModified, 304, &[ETAG, MODIFIED, AGE, STATUS]);
+        let not_stored = ("Cache-Control", "no-store");
+        check(Evaluated::PreconditionFailed, 412, &[ETAG, MODIFIED, AGE, STATUS, not_stored, ("Content-Length", "0")]);
+        let part = [("Content-Range", "bytes 1-3/5"), ("Content-Length", "3")];
+        check(Evaluated::Part { first: 1, last: 3 }, 206, &[TYPE, ETAG, MODIFIED, AGE, STATUS, part[0], part[1]]);
+        let nothing = [("Content-Range", "bytes */5"), ("Content-Length", "0")];
+        check(Evaluated::RangeNotSatisfiable, 416, &[ETAG, MODIFIED, AGE, STATUS, not_stored, nothing[1], nothing[0]]);
+    }
+
+    #[test]
+    fn the_origin_s_own_reason_goes_with_its_status() {
+        let reason = |evaluated| of(&whole(&[]), evaluated, &HIT, &plain(), at(0)).reason;
+        assert_eq!(reason(Evaluated::Full), "Reason");
+        assert_eq!(reason(Evaluated::NotModified), "Not Modified");
+        assert_eq!(reason(Evaluated::PreconditionFailed), "Precondition Failed");
+        assert_eq!(reason(Evaluated::Part { first: 0, last: 0 }), "Partial Content");
+        assert_eq!(reason(Evaluated::RangeNotSatisfiable), "Range Not Satisfiable");
+    }
+
+    #[test]
+    fn a_304_describes_no_content() {
+        let lines = [TYPE, ("CONTENT-ENCODING", "gzip"), ("Content-Language", "de"), ("X", "kept")];
+        let head = of(&response(200, &lines), Evaluated::NotModified, &HIT, &plain(), at(10));
+        assert_eq!(head.fields, fields(&[("X", "kept"), AGE, STATUS]));
+    }
+
+    #[test]
+    fn age_is_shown_from_the_store_and_where_there_is_one() {
+        let age = |initial: u64, status: CacheStatus, now: u64| {
+            let response = Response { initial_age: Duration::from_secs(initial), ..response(200, &[]) };
+            let head = of(&response, Evaluated::Full, &status, &plain(), at(now));
+            head.fields.get("age").map(<[u8]>::to_vec)
+        };
+        assert_eq!(age(0, HIT, 0), Some(b"0".to_vec()));
+        assert_eq!(age(7, HIT, 3), Some(b"10".to_vec()));
+        assert_eq!(age(7, fetched(), 0), Some(b"7".to_vec()));
+        assert_eq!(age(0, fetched(), 0), None);
+    }
+
+    #[test]
+    fn a_computed_date_is_shown_once_it_has_come() {
+        let dated = |now| {
+            let date = HttpDate(at(1).wall_seconds());
+            let modified = Modified::Computed { date, first_seen: HttpDate(at(0).wall_seconds()) };
+            let response = Response { modified, ..response(200, &[]) };
+            of(&response, Evaluated::Full, &fetched(), &plain(), at(now)).fields.contains("last-modified")
+        };
+        assert!(!dated(0));
+        assert!(dated(1));
+    }
+
+    #[test]
+    fn what_fresh_governs_is_fresh_here_and_nowhere_else() {
+        let lines = [("Cache-Control", "max-age=9"), ("Expires", "x"), ("Pragma", "x")];
+        let shown =
+            |status, route: &Route| of(&response(status, &lines), Evaluated::Full, &fetched(), route, at(0)).fields;
+        let ours = shown(200, &fresh());
+        assert_eq!(ours.get("cache-control"), Some(&b"private, no-cache"[..]));
+        assert!(!ours.contains("expires") && !ours.contains("pragma"));
+        for theirs in [shown(500, &fresh()), shown(200, &plain())] {
+            assert!(lines.iter().all(|(name, value)| theirs.get(name) == Some(value.as_bytes())));
+        }
+    }
+
+    #[test]
+    fn scripts_of_other_origins_may_read_what_is_added_where_they_may_read_at_all() {
+        let exposed = |lines: &[(&str, &str)]| {
+            let mut fields = fields(lines);
+            expose(&mut fields);
+            fields.get_all("access-control-expose-headers").map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        assert_eq!(exposed(&[]), Vec::<Vec<u8>>::new());
+        assert_eq!(exposed(&[("Access-Control-Allow-Origin", "*")]), [EXPOSED.as_bytes()]);
+        let both = [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", "X")];
+        assert_eq!(exposed(&both), [b"X".as_slice(), EXPOSED.as_bytes()]);
+    }
+}

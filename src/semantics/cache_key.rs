@@ -137,3 +137,134 @@ impl Parts {
         self.add(&value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::sample::{fields, fresh, plain, request};
+    use proptest::prelude::*;
+
+    const ANYBODY: Partition = Partition::Public;
+
+    fn key(target: &str, lines: &[(&str, &str)], route: &Route) -> CacheKey {
+        of(&request("GET", target, lines), route, ANYBODY)
+    }
+
+    #[test]
+    fn who_shares_is_told_by_the_scope_and_the_caller() {
+        let (a, b) = (Some([1; 16]), Some([2; 16]));
+        assert_eq!(partition(Scope::Public, a), partition(Scope::Public, None));
+        assert_eq!(partition(Scope::User, a), Partition::Caller([1; 16]));
+        assert_eq!(partition(Scope::User, None), Partition::Anonymous);
+        let keys = [partition(Scope::Public, a), partition(Scope::User, a), partition(Scope::User, b)]
+            .into_iter()
+            .chain([partition(Scope::User, None)])
+            .map(|partition| of(&request("GET", "/", &[]), &plain(), partition));
+        assert_eq!(keys.collect::<std::collections::HashSet<_>>().len(), 4);
+    }
+
+    #[test]
+    fn every_part_of_the_target_counts() {
+        let whole = request("GET", "/a?b", &[]);
+        let of = |request: &Request| of(request, &plain(), ANYBODY);
+        let others = [
+            Request { scheme: crate::semantics::request::Scheme::Https, ..whole.clone() },
+            Request { authority: "shop.test:81".into(), ..whole.clone() },
+            Request { path: "/A".into(), ..whole.clone() },
+            Request { path: "/a/".into(), ..whole.clone() },
+            Request { path: "/%61".into(), ..whole.clone() },
+            Request { query: Some("c".into()), ..whole.clone() },
+            Request { query: Some(String::new()), ..whole.clone() },
+            Request { query: None, ..whole.clone() },
+        ];
+        for other in others {
+            assert_ne!(of(&other), of(&whole), "{other:?}");
+        }
+        let same = Request { method: "HEAD".into(), fields: fields(&[("Accept", "x")]), ..whole.clone() };
+        assert_eq!(of(&same), of(&whole));
+        assert!(!of(&whole).is_empty() && of(&whole).len() > whole.path.len());
+    }
+
+    #[test]
+    fn fields_select_where_the_route_says_so() {
+        let varies = Route { vary: vec!["accept".into()], ..plain() };
+        let (json, text) = ([("Accept", "json")], [("Accept", "text")]);
+        assert_ne!(key("/", &json, &varies), key("/", &text, &varies));
+        assert_ne!(key("/", &[], &varies), key("/", &[("Accept", "")], &varies));
+        assert_eq!(key("/", &json, &plain()), key("/", &text, &plain()));
+    }
+
+    #[test]
+    fn origin_selects_where_fresh_governs() {
+        let origin = [("Origin", "https://a.test")];
+        assert_ne!(key("/", &origin, &fresh()), key("/", &[], &fresh()));
+        assert_eq!(key("/", &origin, &plain()), key("/", &[], &plain()));
+    }
+
+    #[test]
+    fn a_variant_is_told_by_the_named_fields_alone() {
+        let primary = key("/", &[], &plain());
+        let names = ["accept".to_owned(), "x-colour".to_owned()];
+        let variant = |lines: &[(&str, &str)]| variant(&primary, &names, &fields(lines));
+        let red = variant(&[("X-Colour", "red"), ("Accept", "a, b")]);
+        // White space around members and the split into lines mean nothing (RFC 9111 §4.1).
+        assert_eq!(red, variant(&[("accept", "a"), ("x-colour", " red"), ("Accept", "b"), ("Other", "x")]));
+        assert_ne!(red, variant(&[("X-Colour", "red"), ("Accept", "b, a")]));
+        assert_ne!(red, variant(&[("X-Colour", "blue"), ("Accept", "a, b")]));
+        assert_ne!(red, variant(&[("X-Colour", "red")]));
+        assert_ne!(variant(&[]), primary);
+    }
+
+    #[test]
+    fn the_query_that_is_keyed_and_sent() {
+        #[track_caller]
+        fn check(ignore: &[&str], sort: bool, given: Option<&str>, expected: Option<&str>) {
+            let policy = Query { ignore: ignore.iter().map(|name| name.to_string()).collect(), sort };
+            assert_eq!(query(given, &policy).as_deref(), expected);
+        }
+        check(&[], false, None, None);
+        check(&[], false, Some(""), Some(""));
+        check(&[], false, Some("b=2&a=1&&b"), Some("b=2&a=1&&b"));
+        check(&[], true, Some("b=2&a=1"), Some("a=1&b=2"));
+        check(&[], true, Some("b=2&a=1&b=1"), Some("a=1&b=2&b=1"));
+        check(&[], true, Some("ab=1&a=2"), Some("a=2&ab=1"));
+        check(&["utm_*"], false, Some("utm_x=1&a=1&utm_"), Some("a=1"));
+        check(&["utm_*"], false, Some("utm=1"), Some("utm=1"));
+        check(&["x"], false, Some("x=1&xy=2&x"), Some("xy=2"));
+        check(&["x"], false, Some("x=1"), None);
+        check(&["x"], true, None, None);
+    }
+
+    proptest! {
+        /// Two lists of parts make one key only if they are the same list.
+        #[test]
+        fn parts_are_kept_apart(
+            a in proptest::collection::vec(proptest::collection::vec(0u8..4, 0..6), 0..4),
+            b in proptest::collection::vec(proptest::collection::vec(0u8..4, 0..6), 0..4),
+        ) {
+            let key = |list: &[Vec<u8>]| {
+                let mut parts = Parts::new(0);
+                list.iter().for_each(|part| parts.add(part));
+                parts.bytes
+            };
+            prop_assert_eq!(key(&a) == key(&b), a == b);
+        }
+
+        #[test]
+        fn two_requests_share_a_key_only_if_they_share_its_parts(
+            a in ("/[ab?/]{0,3}", "[a&=]{0,3}", "[ab]{0,2}"),
+            b in ("/[ab?/]{0,3}", "[a&=]{0,3}", "[ab]{0,2}"),
+        ) {
+            let route = Route { vary: vec!["accept".into()], ..plain() };
+            let key = |(path, query, accept): &(String, String, String)| {
+                let request = Request {
+                    path: path.clone(),
+                    query: Some(query.clone()),
+                    ..request("GET", "/", &[("Accept", accept)])
+                };
+                of(&request, &route, ANYBODY)
+            };
+            prop_assert_eq!(key(&a) == key(&b), a == b);
+        }
+    }
+}

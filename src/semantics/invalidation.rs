@@ -285,3 +285,220 @@ pub fn outcome(status: Option<u16>) -> Outcome {
         Some(_) => Outcome::Done,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::RouteId;
+    use crate::semantics::sample::{fields, plain, request, routes};
+
+    const ITEMS: EntityId = EntityId(0);
+    const VARIANTS: EntityId = EntityId(1);
+    const REPORTS: EntityId = EntityId(2);
+    const FILES: EntityId = EntityId(3);
+
+    /// Items, their variants, reports and files; a change of an item changes its variants and all reports.
+    fn shop() -> Routes {
+        let invalidates = vec![Relation::Path("/items/{id}/variants".into()), Relation::Route(RouteId(2))];
+        routes(vec![
+            ("items", &["/items", "/items/{id}"], Route { invalidates, ..plain() }),
+            ("variants", &["/items/{id}/variants"], plain()),
+            ("reports", &["/reports/{year}", "/reports"], plain()),
+            ("files", &["/files/{*rest}"], plain()),
+        ])
+    }
+
+    fn path(text: &str) -> FenceKey {
+        FenceKey::Path(text.into())
+    }
+
+    fn item(entity: EntityId, id: &str) -> FenceKey {
+        FenceKey::Item(entity, id.into())
+    }
+
+    #[track_caller]
+    fn check(method: &str, target: &str, expected: &[FenceKey]) {
+        let mut expected = expected.to_vec();
+        expected.sort();
+        let unrouted = false;
+        assert_eq!(decide(&request(method, target, &[]), &shop()), Invalidation { keys: expected, unrouted });
+    }
+
+    const REPORTED: FenceKey = FenceKey::Entity(REPORTS);
+
+    #[test]
+    fn an_item_and_its_collections() {
+        for method in ["PUT", "PATCH", "DELETE"] {
+            let keys = [item(ITEMS, "5"), FenceKey::Collections(ITEMS), path("/items/5"), path("/items/5/variants")];
+            check(method, "/items/5?force", &[&keys[..], &[REPORTED]].concat());
+        }
+        check(
+            "PUT",
+            "/items/%35/",
+            &[item(ITEMS, "5"), FenceKey::Collections(ITEMS), path("/items/5"), path("/items/5/variants"), REPORTED],
+        );
+    }
+
+    /// Without an id nobody knows whose variants: all of them.
+    #[test]
+    fn a_collection() {
+        check(
+            "POST",
+            "/items",
+            &[
+                FenceKey::Collections(ITEMS),
+                path("/items"),
+                REPORTED,
+                FenceKey::Entity(ITEMS),
+                FenceKey::Entity(VARIANTS),
+            ],
+        );
+    }
+
+    #[test]
+    fn anything_else_is_the_whole_route() {
+        check("PUT", "/reports", &[REPORTED, path("/reports")]);
+        check("POST", "/reports/2026", &[REPORTED, path("/reports/2026")]);
+        check("BREW", "/reports", &[REPORTED, path("/reports")]);
+        // An item by another name than {id} is nobody's id.
+        check("PUT", "/reports/2026", &[REPORTED, path("/reports/2026")]);
+        check("PUT", "/files/a/b", &[FenceKey::Entity(FILES), path("/files/a/b")]);
+        check("POST", "/files/a/b", &[FenceKey::Entity(FILES), path("/files/a/b")]);
+    }
+
+    #[test]
+    fn below_a_route_s_path_is_the_whole_route_and_what_it_relates_to() {
+        check(
+            "POST",
+            "/items/5/adjust",
+            &[path("/items/5/adjust"), REPORTED, FenceKey::Entity(ITEMS), FenceKey::Entity(VARIANTS)],
+        );
+    }
+
+    #[test]
+    fn what_matches_nothing_is_guessed_by_where_it_points() {
+        let decide = |target| decide(&request("POST", target, &[]), &shop());
+        assert_eq!(decide("/login"), Invalidation { keys: vec![path("/login")], unrouted: true });
+        let guessed = decide("/reports-all");
+        assert_eq!(guessed, Invalidation { keys: vec![REPORTED, path("/reports-all")], unrouted: true });
+    }
+
+    #[test]
+    fn what_may_change_something() {
+        let writing = Route { writes: vec!["GET".into(), "OPTIONS".into()], reads: vec!["POST".into()], ..plain() };
+        for (method, usually, here) in [
+            ("GET", false, true),
+            ("HEAD", false, false),
+            ("OPTIONS", false, true),
+            ("TRACE", false, false),
+            ("POST", true, false),
+            ("PUT", true, true),
+            ("get", true, true),
+            ("BREW", true, true),
+        ] {
+            assert_eq!(is_mutation(&request(method, "/", &[]), &plain()), usually, "{method}");
+            assert_eq!(is_mutation(&request(method, "/", &[]), &writing), here, "{method}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_stands_for_an_unsafe_method_makes_a_mutation() {
+        let overridden = |method, lines: &[(&str, &str)]| is_mutation(&request(method, "/", lines), &plain());
+        for name in ["X-HTTP-Method-Override", "x-http-method", "X-Method-Override"] {
+            assert!(overridden("GET", &[(name, "DELETE")]) && overridden("HEAD", &[(name, " delete ")]));
+            assert!(overridden("GET", &[(name, "GET"), (name, "PUT")]));
+            for safe in ["GET", "head", "OPTIONS", "TRACE", ""] {
+                assert!(!overridden("GET", &[(name, safe)]), "{name}: {safe}");
+            }
+        }
+        assert!(!overridden("OPTIONS", &[("X-Method-Override", "PUT")]));
+    }
+
+    #[track_caller]
+    fn check_named(lines: &[(&str, &str)], expected: &[FenceKey]) {
+        let request = request("POST", "/items/new", &[]);
+        assert_eq!(named_by_response(&request, &fields(lines), &shop()).keys, expected);
+    }
+
+    #[test]
+    fn the_response_names_what_is_of_the_same_origin() {
+        let seven = [item(ITEMS, "7"), path("/items/7")];
+        check_named(&[], &[]);
+        for location in [
+            "/items/7",
+            " /items/7 ",
+            "/items/%37/",
+            "/items/7?x#y",
+            "7",
+            "http://shop.test/items/7",
+            "HTTP://SHOP.TEST/items/7",
+            "//shop.test/items/7",
+        ] {
+            check_named(&[("Location", location)], &seven);
+            check_named(&[("Content-Location", location)], &seven);
+        }
+        check_named(&[("Location", "http://shop.test")], &[path("/")]);
+        check_named(&[("Location", "/elsewhere")], &[path("/elsewhere")]);
+        let both = [("Location", "/items/7"), ("Content-Location", "/x")];
+        check_named(&both, &[item(ITEMS, "7"), path("/items/7"), path("/x")]);
+        for other in
+            ["https://shop.test/items/7", "http://other.test/items/7", "//shop.test:81/items/7", "", "#x", "?x"]
+        {
+            check_named(&[("Location", other)], &[]);
+        }
+    }
+
+    #[track_caller]
+    fn check_keys(target: &str, caller: Option<[u8; 16]>, negative: bool, expected: &[FenceKey]) {
+        let routes = shop();
+        let selected = routes.select(target);
+        let common = [
+            FenceKey::All,
+            FenceKey::Entity(selected.route.entity_id),
+            path(target),
+            FenceKey::Target(target.into(), "q".into()),
+        ];
+        let keys = keys_of_response(target, Some("q"), &selected, caller, negative);
+        assert_eq!(keys, [&common, expected].concat());
+    }
+
+    #[test]
+    fn the_keys_that_make_a_response_void() {
+        check_keys("/items", None, false, &[FenceKey::Collections(ITEMS)]);
+        check_keys("/items", None, true, &[FenceKey::Collections(ITEMS)]);
+        check_keys("/items/5", None, false, &[item(ITEMS, "5")]);
+        check_keys("/items/5", None, true, &[item(ITEMS, "5"), FenceKey::Collections(ITEMS)]);
+        check_keys("/items/5/variants", None, false, &[item(VARIANTS, "5")]);
+        check_keys("/reports/2026", None, false, &[]);
+        check_keys("/files/a", None, true, &[]);
+        check_keys("/elsewhere", None, false, &[]);
+        let a = [1; 16];
+        let mine = [FenceKey::Credential(a), FenceKey::CredentialAt(a, "/elsewhere".into())];
+        check_keys("/elsewhere", Some(a), false, &mine);
+    }
+
+    #[test]
+    fn what_an_answer_says_of_a_mutation() {
+        #[track_caller]
+        fn check(statuses: &[u16], expected: Outcome) {
+            for status in statuses {
+                assert_eq!(outcome(Some(*status)), expected, "{status}");
+            }
+        }
+        check(
+            &[200, 201, 204, 207, 301, 303, 304, 402, 404, 409, 410, 412, 416, 423, 500, 501, 505, 599],
+            Outcome::Done,
+        );
+        check(&[400, 401, 403, 405, 406, 411, 413, 414, 415, 422, 428, 429], Outcome::Refused);
+        check(&[202], Outcome::Accepted);
+        check(&[502, 503, 504], Outcome::Unknown);
+        assert_eq!(outcome(None), Outcome::Unknown);
+    }
+
+    #[test]
+    fn keys_are_kept_once() {
+        let one = Invalidation::of_key(FenceKey::All);
+        let two = Invalidation { keys: vec![path("/b"), FenceKey::All, path("/b")], unrouted: true };
+        assert_eq!(one.with(two), Invalidation { keys: vec![FenceKey::All, path("/b")], unrouted: false });
+    }
+}

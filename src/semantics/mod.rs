@@ -9,6 +9,8 @@ pub mod invalidation;
 pub mod precondition;
 pub mod request;
 pub mod reuse;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod stored_response;
 pub mod storing;
 pub mod validation;

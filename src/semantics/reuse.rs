@@ -183,3 +183,176 @@ fn demanded(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::sample::{at, fresh, plain, request, response};
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    /// A GET of something that is stored and stands, by a caller who is accepted.
+    struct Case {
+        lines: &'static [(&'static str, &'static str)],
+        stored: &'static [(&'static str, &'static str)],
+        standing: Standing,
+        accepted: bool,
+        route: Route,
+        age: u64,
+    }
+
+    impl Default for Case {
+        fn default() -> Self {
+            Case { lines: &[], stored: &[], standing: Standing::Valid, accepted: true, route: fresh(), age: 10 }
+        }
+    }
+
+    impl Case {
+        #[track_caller]
+        fn check(&self, expected: Reuse) {
+            let stored = response(200, self.stored);
+            let found = Some(Found { response: &stored, standing: self.standing });
+            let request = request("GET", "/", self.lines);
+            assert_eq!(decide(&request, found, true, self.accepted, &self.route, at(self.age)), expected);
+        }
+    }
+
+    fn hit(ttl: i64) -> Reuse {
+        Reuse::Hit { ttl, detail: None }
+    }
+
+    fn fetch(because: Forward, detail: Option<Detail>) -> Reuse {
+        Reuse::Fetch { because, detail }
+    }
+
+    const STALE: Reuse = Reuse::Fetch { because: Forward::Stale, detail: None };
+    const ASKED: Reuse = Reuse::Fetch { because: Forward::Request, detail: None };
+
+    fn renewing() -> Route {
+        Route { stale_while_revalidate: HOUR, ..fresh() }
+    }
+
+    fn reloading(route: Route) -> Route {
+        Route { request_cache_control: RequestCacheControl::Reload, ..route }
+    }
+
+    #[test]
+    fn nothing_stored_is_fetched() {
+        let decide = |variants| decide(&request("GET", "/", &[]), None, variants, true, &fresh(), at(0));
+        assert_eq!(decide(false), fetch(Forward::UriMiss, None));
+        assert_eq!(decide(true), fetch(Forward::VaryMiss, None));
+    }
+
+    #[test]
+    fn what_is_fresh_is_a_hit_to_the_last_moment() {
+        Case::default().check(hit(50));
+        Case { age: 59, ..Case::default() }.check(hit(1));
+        Case { age: 60, ..Case::default() }.check(STALE);
+    }
+
+    #[test]
+    fn the_fences_outrank_freshness_and_every_stale_rule() {
+        for route in [fresh(), renewing()] {
+            for (standing, detail) in
+                [(Standing::Unsettled, Detail::Mutation), (Standing::Invalidated, Detail::Invalidated)]
+            {
+                Case { standing, route: route.clone(), ..Case::default() }.check(fetch(Forward::Stale, Some(detail)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_soft_purge_makes_stale_and_no_more() {
+        let standing = Standing::Expired;
+        Case { standing, ..Case::default() }.check(STALE);
+        Case { standing, route: renewing(), ..Case::default() }.check(Reuse::Renew { ttl: 0 });
+        Case { standing, route: renewing(), age: 70, ..Case::default() }.check(Reuse::Renew { ttl: -10 });
+    }
+
+    #[test]
+    fn who_is_not_accepted_asks() {
+        Case { accepted: false, ..Case::default() }.check(fetch(Forward::Stale, Some(Detail::Acceptance)));
+    }
+
+    #[test]
+    fn what_is_stale_is_renewed_for_as_long_as_the_route_says() {
+        let route = || Route { stale_while_revalidate: Duration::from_secs(30), ..fresh() };
+        Case { route: route(), age: 60, ..Case::default() }.check(Reuse::Renew { ttl: 0 });
+        Case { route: route(), age: 89, ..Case::default() }.check(Reuse::Renew { ttl: -29 });
+        Case { route: route(), age: 90, ..Case::default() }.check(STALE);
+    }
+
+    #[test]
+    fn the_origin_s_no_cache_is_validated_every_time_unless_the_route_sets_it_aside() {
+        let stored = &[("Cache-Control", "no-cache, max-age=60")];
+        let no_cache = fetch(Forward::Stale, Some(Detail::NoCache));
+        Case { stored, ..Case::default() }.check(no_cache);
+        Case { stored, route: plain(), ..Case::default() }.check(no_cache);
+        let ignoring = |route| Route { origin_cache_control: OriginCacheControl::Ignore, ..route };
+        Case { stored, route: ignoring(fresh()), ..Case::default() }.check(hit(50));
+        // Plain mode is the origin's own: there is nothing to set aside.
+        Case { stored, route: ignoring(plain()), ..Case::default() }.check(no_cache);
+    }
+
+    #[test]
+    fn the_origin_s_must_revalidate_forbids_everything_stale_and_says_so() {
+        let stored = &[("Cache-Control", "must-revalidate, max-age=60")];
+        let forbidden = fetch(Forward::Stale, Some(Detail::MustRevalidate));
+        Case { stored, route: renewing(), age: 70, ..Case::default() }.check(forbidden);
+        Case { stored, route: plain(), age: 70, lines: &[("Cache-Control", "max-stale")], ..Case::default() }
+            .check(forbidden);
+        Case { stored, route: renewing(), ..Case::default() }.check(hit(50));
+    }
+
+    #[test]
+    fn a_reload_asks_the_origin_but_not_within_a_second() {
+        for lines in [&[("Cache-Control", "no-cache")], &[("Cache-Control", "max-age=0")]] {
+            let case = |age| Case { lines, route: reloading(fresh()), age, ..Case::default() };
+            case(1).check(ASKED);
+            case(0).check(Reuse::Hit { ttl: 60, detail: Some(Detail::ReloadLimited) });
+            Case { standing: Standing::Expired, ..case(0) }.check(ASKED);
+        }
+        Case { lines: &[("Cache-Control", "max-age=5")], route: reloading(fresh()), ..Case::default() }.check(hit(50));
+    }
+
+    #[test]
+    fn beside_if_none_match_no_cache_says_nothing() {
+        let lines = &[("Cache-Control", "no-cache"), ("If-None-Match", "\"a\"")];
+        Case { lines, route: reloading(fresh()), ..Case::default() }.check(hit(50));
+        Case { lines, ..Case::default() }.check(ASKED);
+    }
+
+    #[test]
+    fn a_route_may_ignore_what_clients_ask_for() {
+        let route = || Route { request_cache_control: RequestCacheControl::Ignore, ..fresh() };
+        for lines in [&[("Cache-Control", "no-cache")], &[("Cache-Control", "only-if-cached")]] {
+            Case { lines, route: route(), ..Case::default() }.check(hit(50));
+            Case { lines, route: route(), age: 60, ..Case::default() }.check(STALE);
+        }
+    }
+
+    #[test]
+    fn a_route_may_heed_what_clients_ask_for() {
+        let check = |directive: &'static str, age, expected| {
+            let lines: &'static [_] = Box::leak(Box::new([("Cache-Control", directive)]));
+            Case { lines, age, ..Case::default() }.check(expected);
+        };
+        check("no-cache", 10, ASKED);
+        check("max-age=10", 10, hit(50));
+        check("max-age=9", 10, ASKED);
+        check("min-fresh=50", 10, hit(50));
+        check("min-fresh=51", 10, ASKED);
+        check("min-fresh=0", 60, ASKED);
+        check("max-stale", 100, hit(-40));
+        check("max-stale=40", 100, hit(-40));
+        check("max-stale=39", 100, STALE);
+    }
+
+    #[test]
+    fn only_if_cached_is_answered_from_the_store_or_not_at_all() {
+        let lines = &[("Cache-Control", "only-if-cached")];
+        Case { lines, ..Case::default() }.check(hit(50));
+        Case { lines, age: 60, ..Case::default() }.check(Reuse::Unsatisfiable);
+        Case { lines, age: 60, route: renewing(), ..Case::default() }.check(Reuse::Renew { ttl: 0 });
+    }
+}

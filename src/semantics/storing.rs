@@ -309,3 +309,327 @@ pub fn is_json_media(fields: &Fields) -> bool {
     let essence = media.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
     essence == b"application/json" || essence.ends_with(b"+json")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Etag;
+    use crate::semantics::sample::{at, fields, fresh, plain, request};
+
+    const JSON: (&str, &str) = ("Content-Type", "application/json");
+    const MAX_AGE: (&str, &str) = ("Cache-Control", "max-age=60");
+
+    fn head(status: u16, lines: &[(&str, &str)]) -> Head {
+        Head { status, reason: Bytes::new(), fields: fields(lines) }
+    }
+
+    /// What becomes of a response: whether it is stored, by which route, asked for by whom.
+    struct Case {
+        route: Route,
+        asked: &'static [(&'static str, &'static str)],
+        status: u16,
+        framing: Framing,
+        body: &'static str,
+    }
+
+    impl Default for Case {
+        fn default() -> Self {
+            Case { route: plain(), asked: &[], status: 200, framing: Framing::Chunked, body: "{}" }
+        }
+    }
+
+    impl Case {
+        fn decided(&self, lines: &[(&str, &str)]) -> Result<Storable, Detail> {
+            let (request, head) = (request("GET", "/", self.asked), head(self.status, lines));
+            let received = Received {
+                head: &head,
+                framing: self.framing,
+                body: Bytes::from(self.body),
+                request_time: at(0),
+                response_time: at(0),
+            };
+            let response = super::received(&received, &self.route, None, |wanted| wanted);
+            let credentials = [Credential::Field("authorization".into()), Credential::Cookie("session".into())];
+            let decided = decide(&request, &received, response, &self.route, &credentials);
+            if let Some(why) = refused_at_head(&request, &head, &self.route) {
+                assert_eq!(decided.as_ref().err(), Some(&why), "the head said so already");
+            }
+            decided
+        }
+
+        #[track_caller]
+        fn check(&self, lines: &[(&str, &str)], expected: Result<(), Detail>) {
+            assert_eq!(self.decided(lines).map(|_| ()), expected, "{} {lines:?}", self.status);
+        }
+    }
+
+    #[track_caller]
+    fn check(lines: &[(&str, &str)], expected: Result<(), Detail>) {
+        Case::default().check(lines, expected);
+    }
+
+    #[track_caller]
+    fn check_fresh(lines: &[(&str, &str)], expected: Result<(), Detail>) {
+        Case { route: fresh(), ..Case::default() }.check(lines, expected);
+    }
+
+    #[test]
+    fn in_plain_mode_the_origin_s_words_decide() {
+        check(&[], Ok(()));
+        check(&[MAX_AGE], Ok(()));
+        check(&[("Cache-Control", "no-store")], Err(Detail::NoStore));
+        check(&[("Cache-Control", "no-cache")], Ok(()));
+        check(&[("Cache-Control", "private, max-age=60")], Err(Detail::Private));
+        Case { asked: &[("Cache-Control", "no-store")], ..Case::default() }.check(&[MAX_AGE], Err(Detail::NoStore));
+    }
+
+    #[test]
+    fn a_status_needs_a_lifetime_unless_it_is_heuristically_cacheable() {
+        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
+            Case { status, ..Case::default() }.check(&[], Ok(()));
+        }
+        for status in [201, 302, 307, 400, 500, 503, 599] {
+            let case = Case { status, ..Case::default() };
+            case.check(&[], Err(Detail::NoLifetime));
+            for said in [MAX_AGE, ("Expires", "0"), ("Cache-Control", "s-maxage=1"), ("Cache-Control", "public")] {
+                case.check(&[said], Ok(()));
+            }
+        }
+        for status in [206, 304, 401, 403, 199, 1000] {
+            Case { status, ..Case::default() }.check(&[MAX_AGE], Err(Detail::Status));
+            Case { status, route: fresh(), ..Case::default() }.check(&[MAX_AGE], Err(Detail::Status));
+        }
+    }
+
+    #[test]
+    fn must_understand_outranks_no_store_for_a_status_that_is_understood() {
+        let both = [("Cache-Control", "must-understand, no-store, max-age=60")];
+        check(&both, Ok(()));
+        Case { status: 599, ..Case::default() }.check(&both, Err(Detail::Status));
+    }
+
+    #[test]
+    fn what_was_asked_with_authorization_needs_leave() {
+        let case = Case { asked: &[("Authorization", "x")], ..Case::default() };
+        case.check(&[MAX_AGE], Err(Detail::Authorization));
+        for leave in ["public", "must-revalidate", "s-maxage=60"] {
+            case.check(&[("Cache-Control", leave)], Ok(()));
+        }
+        Case { route: fresh(), ..case }.check(&[], Ok(()));
+    }
+
+    #[test]
+    fn fresh_governs_its_statuses_and_stores_no_others() {
+        for status in [200, 203, 300, 301, 308, 404, 410] {
+            Case { status, route: fresh(), ..Case::default() }.check(&[], Ok(()));
+        }
+        for status in [201, 204, 302, 405, 500, 501] {
+            Case { status, route: fresh(), ..Case::default() }.check(&[MAX_AGE], Err(Detail::Status));
+        }
+    }
+
+    #[test]
+    fn under_fresh_no_store_and_private_count_unless_they_are_set_aside() {
+        let (no_store, private) = ([("Cache-Control", "no-store")], [("Cache-Control", "private")]);
+        check_fresh(&no_store, Err(Detail::NoStore));
+        check_fresh(&private, Err(Detail::Private));
+        let user = Route { scope: Scope::User, ..fresh() };
+        Case { route: user, ..Case::default() }.check(&private, Ok(()));
+        let ignoring = || Route { origin_cache_control: OriginCacheControl::Ignore, ..fresh() };
+        Case { route: ignoring(), ..Case::default() }.check(&no_store, Ok(()));
+        Case { route: ignoring(), ..Case::default() }.check(&private, Ok(()));
+        // In plain mode there is nothing to set aside.
+        let plain = Route { origin_cache_control: OriginCacheControl::Ignore, ..plain() };
+        Case { route: plain, ..Case::default() }.check(&no_store, Err(Detail::NoStore));
+        // A client's no-store is for RFC 9111, which `fresh` outranks.
+        Case { route: fresh(), asked: &[("Cache-Control", "no-store")], ..Case::default() }.check(&[], Ok(()));
+    }
+
+    #[test]
+    fn set_cookie_is_refused_or_stripped() {
+        let cookie = [("Set-Cookie", "a=b"), MAX_AGE];
+        check(&cookie, Err(Detail::SetCookie));
+        check_fresh(&cookie, Err(Detail::SetCookie));
+        let strip = Case { route: Route { set_cookie: SetCookie::Strip, ..fresh() }, ..Case::default() };
+        let storable = strip.decided(&cookie).expect("it is stored without");
+        assert!(!storable.response().fields.contains("set-cookie"));
+        assert!(check_fields(&plain(), &cookie).contains("set-cookie"), "its first caller gets it");
+    }
+
+    /// The fields that the first caller gets.
+    fn check_fields(route: &Route, lines: &[(&str, &str)]) -> Fields {
+        received_by(route, lines, "{}", None).fields
+    }
+
+    #[test]
+    fn vary_must_be_something_that_a_request_can_match() {
+        check(&[("Vary", "*")], Err(Detail::Vary));
+        let names = |count: usize| (0..count).map(|n| format!("x{n}")).collect::<Vec<_>>().join(",");
+        check(&[("Vary", &names(16))], Ok(()));
+        check(&[("Vary", &names(17))], Err(Detail::Vary));
+        let storable = Case::default().decided(&[("Vary", "B, a")]).expect("it is stored");
+        assert_eq!(storable.vary(), ["a", "b"]);
+        assert_eq!(storable.body(), "{}");
+    }
+
+    #[test]
+    fn what_varies_by_caller_is_shared_with_nobody() {
+        for name in ["Authorization", "Cookie"] {
+            check_fresh(&[("Vary", name)], Err(Detail::Vary));
+            let user = Route { scope: Scope::User, ..fresh() };
+            Case { route: user, ..Case::default() }.check(&[("Vary", name)], Ok(()));
+        }
+        check_fresh(&[("Vary", "X-Api-Key")], Ok(()));
+        assert!(!names_credential("session", &[Credential::Cookie("session".into())]));
+    }
+
+    #[test]
+    fn the_end_of_a_connection_proves_a_body_only_where_it_is_json() {
+        let closed = |body| Case { framing: Framing::CloseDelimited, body, ..Case::default() };
+        closed("{}").check(&[JSON], Ok(()));
+        closed("{").check(&[JSON], Err(Detail::Incomplete));
+        closed("{}").check(&[], Err(Detail::Incomplete));
+        closed("[1]").check(&[("Content-Type", "application/problem+JSON; charset=utf-8")], Ok(()));
+        closed("[1]").check(&[("Content-Type", "text/json")], Err(Detail::Incomplete));
+        Case { body: "{", ..Case::default() }.check(&[JSON], Ok(()));
+    }
+
+    #[test]
+    fn bodies_that_nobody_waits_for() {
+        #[track_caller]
+        fn check(media: &str, framing: Framing, expected: Result<(), Detail>) {
+            assert_eq!(at_head(&head(200, &[("Content-Type", media)]), framing, 10), expected);
+        }
+        check("application/json", Framing::Length(10), Ok(()));
+        check("application/json", Framing::Length(11), Err(Detail::TooLarge));
+        check("application/json", Framing::Chunked, Ok(()));
+        for endless in
+            ["text/event-stream", "Text/Event-Stream; x", "multipart/x-mixed-replace;x", "application/grpc+x"]
+        {
+            check(endless, Framing::Length(1), Err(Detail::Streaming));
+        }
+    }
+
+    fn received_by(route: &Route, lines: &[(&str, &str)], body: &str, previous: Option<&Seen>) -> Response {
+        let head = head(200, lines);
+        let received = Received {
+            head: &head,
+            framing: Framing::Chunked,
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            request_time: at(0),
+            response_time: at(2),
+        };
+        super::received(&received, route, previous, |wanted| HttpDate(wanted.0 + 100))
+    }
+
+    fn today() -> HttpDate {
+        HttpDate(at(2).wall_seconds())
+    }
+
+    #[test]
+    fn framing_age_and_validators_stand_beside_the_fields() {
+        let lines = [
+            ("Connection", "x-hop"),
+            ("X-Hop", "1"),
+            ("Age", "7"),
+            ("Content-Length", "2"),
+            ("ETag", "\"o\""),
+            ("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT"),
+            ("X", "kept"),
+        ];
+        let response = received_by(&plain(), &lines, "{}", None);
+        assert_eq!(response.fields, fields(&[("X", "kept"), ("Date", "Thu, 01 Jan 2026 00:00:02 GMT")]));
+        assert_eq!(response.validator, Validator::Origin(EntityTag::parse(b"\"o\"").expect("an entity-tag")));
+        assert_eq!(response.modified, Modified::Origin(HttpDate(at(0).wall_seconds())));
+        assert_eq!((response.content_length, response.initial_age.as_secs()), (2, 9));
+    }
+
+    #[test]
+    fn an_origin_s_date_stays() {
+        let date = [("Date", "Thu, 01 Jan 2026 00:00:00 GMT")];
+        assert_eq!(received_by(&plain(), &date, "{}", None).fields, fields(&date));
+    }
+
+    #[test]
+    fn a_tag_is_computed_where_the_origin_sent_none_that_can_be_read() {
+        for lines in [&[][..], &[("ETag", "bare")], &[("ETag", "\"a\""), ("ETag", "\"b\"")]] {
+            let response = received_by(&plain(), lines, "{}", None);
+            assert!(matches!(response.validator, Validator::Computed(_)), "{lines:?}");
+            assert!(!response.fields.contains("etag"));
+        }
+        let replacing = Route { etag: Etag { replace: true, ..Etag::default() }, ..plain() };
+        let response = received_by(&replacing, &[("ETag", "\"a\"")], "{}", None);
+        assert!(matches!(response.validator, Validator::Computed(_)));
+    }
+
+    #[test]
+    fn what_is_for_one_time_or_one_reader_gets_no_validators() {
+        let replacing = || Route { etag: Etag { replace: true, ..Etag::default() }, ..plain() };
+        for line in [("Cache-Control", "no-store"), ("Set-Cookie", "a=b")] {
+            let response = received_by(&plain(), &[line], "{}", None);
+            assert_eq!((response.validator, response.modified), (Validator::Absent, Modified::Absent));
+            let tagged = received_by(&replacing(), &[line, ("ETag", "\"a\"")], "{}", None);
+            assert!(matches!(tagged.validator, Validator::Origin(_)), "an origin's own stays");
+        }
+        let ignoring = Route { origin_cache_control: OriginCacheControl::Ignore, ..fresh() };
+        let response = received_by(&ignoring, &[("Cache-Control", "no-store")], "{}", None);
+        assert!(matches!(response.validator, Validator::Computed(_)));
+    }
+
+    #[test]
+    fn an_unreadable_tag_stays_on_what_gets_none() {
+        let lines = [("Cache-Control", "no-store"), ("ETag", "bare")];
+        assert_eq!(received_by(&plain(), &lines, "{}", None).fields.get("etag"), Some(&b"bare"[..]));
+    }
+
+    #[test]
+    fn a_content_is_dated_when_it_is_first_seen_and_keeps_its_date() {
+        let first = received_by(&plain(), &[], "{}", None);
+        let claimed = HttpDate(today().0 + 100);
+        assert_eq!(first.modified, Modified::Computed { date: claimed, first_seen: today() });
+        let seen = Seen {
+            modified: Modified::Computed { date: HttpDate(5), first_seen: HttpDate(6) },
+            ..Seen::of(&first).expect("it has a computed date")
+        };
+        assert_eq!(received_by(&plain(), &[], "{}", Some(&seen)).modified, seen.modified);
+        assert_eq!(received_by(&plain(), &[], "{ }", Some(&seen)).modified, first.modified);
+        let dated = Seen { modified: Modified::Origin(HttpDate(5)), ..seen };
+        assert_eq!(received_by(&plain(), &[], "{}", Some(&dated)).modified, first.modified);
+    }
+
+    #[test]
+    fn only_computed_dates_are_remembered() {
+        let tagged = received_by(&plain(), &[("ETag", "\"o\"")], "{}", None);
+        assert!(Seen::of(&tagged).is_some_and(|seen| Some(&seen.tag) == tagged.validator.entity_tag()));
+        let dated = received_by(&plain(), &[("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")], "{}", None);
+        assert!(Seen::of(&dated).is_none());
+    }
+
+    #[test]
+    fn a_date_that_the_origin_cannot_mean_counts_as_none() {
+        let modified = |date, lines: &[(&str, &str)]| {
+            received_by(&plain(), &[&[("Last-Modified", date)], lines].concat(), "{}", None).modified
+        };
+        // The response came at 00:00:02; a minute of difference between two clocks is not absurd.
+        assert!(matches!(modified("Thu, 01 Jan 2026 00:01:02 GMT", &[]), Modified::Origin(_)));
+        assert!(matches!(modified("Thu, 01 Jan 2026 00:01:03 GMT", &[]), Modified::Computed { .. }));
+        let ahead = [("Date", "Thu, 01 Jan 2026 00:01:00 GMT")];
+        assert!(matches!(modified("Thu, 01 Jan 2026 00:02:00 GMT", &ahead), Modified::Origin(_)));
+        assert!(matches!(modified("Thu, 01 Jan 2026 00:02:01 GMT", &ahead), Modified::Computed { .. }));
+    }
+
+    #[test]
+    fn a_body_s_own_time_dates_it_unless_it_lies_ahead() {
+        let route = || {
+            let last_modified = crate::policy::LastModified { field: "at".into(), zone: String::new() };
+            Route { last_modified, ..plain() }
+        };
+        let date = |body| match received_by(&route(), &[], body, None).modified {
+            Modified::Computed { date, .. } => date.0 - 100,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(date(r#"{"at": 1767225602}"#), 1_767_225_602);
+        assert_eq!(date(r#"{"at": 1767225603}"#), today().0);
+        assert_eq!(date(r#"{"at": 17}"#), 17);
+    }
+}

@@ -191,3 +191,145 @@ fn time(text: &str, zone: &str) -> Option<i64> {
     let local = text.parse::<jiff::civil::DateTime>().ok()?;
     Some(local.in_tz(zone).ok()?.timestamp().as_second())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::sample::fields;
+    use proptest::prelude::*;
+
+    fn etag(ignore: &[&str], hashed: &[&str]) -> Etag {
+        let texts = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect();
+        Etag { replace: true, ignore: texts(ignore), fields: texts(hashed) }
+    }
+
+    fn tagged(body: &str, policy: &Etag, lines: &[(&str, &str)]) -> EntityTag {
+        entity_tag(body.as_bytes(), content_hash(body.as_bytes()), &fields(lines), policy)
+    }
+
+    #[test]
+    fn the_tag_is_128_bits_of_the_hash_of_the_content() {
+        // printf '{}' | openssl sha256 -binary | head -c 16 | base64
+        let tag = tagged("{}", &etag(&[], &[]), &[]);
+        assert_eq!(tag.to_bytes(), "\"fg1-RBNvo1WzZ4oRRq0W9-hkng\"");
+        assert!(crate::field::entity_tag::is_ours(&tag));
+        assert_ne!(tag, tagged("{ }", &etag(&[], &[]), &[]));
+    }
+
+    #[track_caller]
+    fn check_ignored(pointers: &[&str], a: &str, b: &str, same: bool) {
+        let policy = etag(pointers, &[]);
+        let (a, b) = (tagged(a, &policy, &[]), tagged(b, &policy, &[]));
+        assert!(a.weak && b.weak, "bytes may differ under it");
+        assert_eq!(a == b, same, "{a:?} {b:?}");
+    }
+
+    #[test]
+    fn what_pointers_name_is_left_out() {
+        check_ignored(&["/t"], r#"{"t":1,"x":1}"#, r#"{"t":22,"x":1}"#, true);
+        check_ignored(&["/t"], r#"{"t":1,"x":1}"#, r#"{"t":1,"x":2}"#, false);
+        check_ignored(&["/a/t"], r#"{"a":{"t":1},"t":1}"#, r#"{"a":{"t":[2]},"t":1}"#, true);
+        check_ignored(&["/a/t"], r#"{"a":{"t":1},"t":1}"#, r#"{"a":{"t":1},"t":2}"#, false);
+        check_ignored(&["/1"], "[1,2,3]", "[1,99,3]", true);
+        check_ignored(&["/1"], "[1,2,3]", "[1,2,4]", false);
+        check_ignored(&["/a~1b", "/c~0d"], r#"{"a/b":1,"c~d":1}"#, r#"{"a/b":2,"c~d":2}"#, true);
+        check_ignored(&[""], "1", "2", true);
+        // One within another, in either order; what stands behind both still counts.
+        check_ignored(&["/a/t", "/a"], r#"{"a":{"t":1},"x":1}"#, r#"{"a":{"t":2},"x":1}"#, true);
+        check_ignored(&["/a", "/a/t"], r#"{"a":{"t":1},"x":1}"#, r#"{"a":{"t":1},"x":2}"#, false);
+        // What leads nowhere leaves nothing out.
+        check_ignored(&["/t"], "[1]", "[2]", false);
+        check_ignored(&["/9"], "[1]", "[2]", false);
+        check_ignored(&["/t"], r#"{"t":1"#, r#"{"t":2"#, false);
+        check_ignored(&["/t/u"], r#"{"t":1}"#, r#"{"t":2}"#, false);
+    }
+
+    #[test]
+    fn configured_fields_are_hashed_with_the_body() {
+        let policy = etag(&[], &["x-total", "x-page"]);
+        let of = |lines: &[(&str, &str)]| tagged("[]", &policy, lines);
+        let one = of(&[("X-Total", "1")]);
+        assert!(!one.weak);
+        assert_eq!(one, of(&[("x-total", "1"), ("X-Other", "1")]));
+        let others: [&[(&str, &str)]; 5] = [
+            &[("X-Total", "2")],
+            &[],
+            &[("X-Page", "1")],
+            &[("X-Total", "1"), ("X-Total", "")],
+            &[("X-Total", "1"), ("X-Page", "1")],
+        ];
+        for lines in others {
+            assert_ne!(one, of(lines), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn one_whole_json_text() {
+        for json in ["{}", " [1] ", "1", "\"\"", "null"] {
+            assert!(is_json(json.as_bytes()), "{json}");
+        }
+        for other in ["", "{", "{} {}", "[1,]", "\u{feff}{}"] {
+            assert!(!is_json(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[track_caller]
+    fn check_newest(body: &str, zone: &str, expected: Option<i64>) {
+        let policy = LastModified { field: "at".into(), zone: zone.into() };
+        assert_eq!(newest(body.as_bytes(), &policy), expected.map(HttpDate), "{body}");
+    }
+
+    #[test]
+    fn the_newest_time_in_members_of_the_name_anywhere() {
+        check_newest(r#"{"at":"2026-01-01T00:00:00Z"}"#, "", Some(1_767_225_600));
+        check_newest(r#"{"at":"2026-01-01T01:00:00.9+01:00"}"#, "", Some(1_767_225_600));
+        check_newest(r#"[{"at":5},{"x":{"at":9}},{"at":7}]"#, "", Some(9));
+        check_newest(r#"{"at":1767225600123}"#, "", Some(1_767_225_600));
+        check_newest(r#"{"at":99999999999}"#, "", Some(99_999_999_999));
+        check_newest(r#"{"at":100000000000}"#, "", Some(100_000_000));
+        for none in
+            [r#"{"when":5}"#, r#"{"at":-5}"#, r#"{"at":1.5}"#, r#"{"at":null}"#, r#"{"at":true}"#, r#"{"at":"x"}"#]
+        {
+            check_newest(none, "UTC", None);
+        }
+        // A list of times is not a time, and what is inside a member of the name is not that member.
+        check_newest(r#"{"at":[5],"x":1}"#, "", None);
+        check_newest(r#"{"at":{"x":5}}"#, "", None);
+        check_newest(r#"{"at":{"at":5}}"#, "", Some(5));
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_never_guessed_at() {
+        for text in [r#"{"at":"2026-01-01T01:00:00"}"#, r#"{"at":"2026-01-01 01:00:00"}"#] {
+            check_newest(text, "", None);
+            check_newest(text, "UTC", Some(1_767_229_200));
+            check_newest(text, "Europe/Zurich", Some(1_767_225_600));
+            check_newest(text, "No/Where", None);
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_whole_json_has_no_time() {
+        check_newest(r#"{"at":5"#, "", None);
+        check_newest(r#"{"at":5} x"#, "", None);
+        let unnamed = LastModified::default();
+        assert_eq!(newest(br#"{"":5}"#, &unnamed), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics(body: Vec<u8>, pointer in "(/[a0~1]{0,2}){0,3}") {
+            let hash = content_hash(&body);
+            entity_tag(&body, hash, &Fields::new(), &etag(&[&pointer], &[]));
+            newest(&body, &LastModified { field: "at".into(), zone: "UTC".into() });
+        }
+
+        #[test]
+        fn a_value_left_out_is_all_that_may_differ(a in "[a-z]{0,8}", b in "[a-z]{0,8}", x in "[a-z]{0,8}") {
+            let policy = etag(&["/t"], &[]);
+            let of = |t: &str, x: &str| tagged(&format!(r#"{{"t":"{t}","x":"{x}"}}"#), &policy, &[]);
+            prop_assert_eq!(of(&a, &x), of(&b, &x));
+            prop_assert_eq!(of(&a, &a) == of(&b, &b), a == b);
+        }
+    }
+}

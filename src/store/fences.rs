@@ -260,3 +260,231 @@ impl Fences {
         self.prefixed(sequence, path).0 || self.last.of(slots).any(|last| last.load(SeqCst) > sequence)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::sample::at;
+    use std::time::Duration;
+
+    const ITEMS: EntityId = EntityId(0);
+    const OTHERS: EntityId = EntityId(1);
+    const PATH: &str = "/items/5";
+
+    fn fences() -> Fences {
+        Fences::new(2)
+    }
+
+    /// The fences that an item stands behind.
+    fn item(fences: &Fences) -> Slots {
+        fences.slots(&[FenceKey::All, FenceKey::Entity(ITEMS), FenceKey::Item(ITEMS, "5".into())])
+    }
+
+    fn one(fences: &Fences, key: FenceKey) -> Slots {
+        fences.slots(&[key])
+    }
+
+    #[test]
+    fn routes_have_slots_of_their_own_and_everything_else_shares() {
+        let fences = fences();
+        let exact = [
+            FenceKey::All,
+            FenceKey::Entity(ITEMS),
+            FenceKey::Collections(ITEMS),
+            FenceKey::Entity(OTHERS),
+            FenceKey::Collections(OTHERS),
+        ];
+        assert_eq!(fences.slots(&exact).0[..], [0, 1, 2, 3, 4]);
+        for number in 0..10_000 {
+            let key = FenceKey::Path(number.to_string());
+            let slot = fences.slot(&key);
+            assert!((5..5 + STRIPES).contains(&(slot as usize)));
+            assert_eq!(slot, fences.slot(&key));
+        }
+    }
+
+    #[test]
+    fn an_invalidation_voids_what_was_fetched_before_it_and_nothing_else() {
+        let fences = fences();
+        let (slots, before) = (item(&fences), fences.mark(at(0)));
+        for key in [FenceKey::All, FenceKey::Entity(ITEMS), FenceKey::Item(ITEMS, "5".into())] {
+            let before = fences.mark(at(0));
+            assert_eq!(fences.standing(&slots, before, PATH), Standing::Valid);
+            let number = fences.invalidate(&one(&fences, key));
+            assert_eq!(number, fences.sequence());
+            assert_eq!(fences.standing(&slots, before, PATH), Standing::Invalidated);
+            assert_eq!(fences.standing(&slots, fences.mark(at(0)), PATH), Standing::Valid);
+        }
+        let after = fences.mark(at(0));
+        for key in [FenceKey::Collections(ITEMS), FenceKey::Entity(OTHERS)] {
+            fences.invalidate(&one(&fences, key));
+        }
+        assert_eq!(fences.standing(&slots, after, PATH), Standing::Valid);
+        assert_eq!(fences.standing(&slots, before, PATH), Standing::Invalidated);
+    }
+
+    #[test]
+    fn numbers_count_from_one_without_gaps_whatever_is_invalidated() {
+        let fences = fences();
+        let slots = item(&fences);
+        assert_eq!(fences.sequence(), 0);
+        let numbers = [
+            fences.invalidate(&slots),
+            fences.expire(&slots),
+            fences.invalidate_prefix("/a", false),
+            fences.invalidate_prefix("/a", true),
+        ];
+        assert_eq!((numbers, fences.sequence()), ([1, 2, 3, 4], 4));
+    }
+
+    #[test]
+    fn invalidations_that_race_never_take_a_number_back() {
+        let fences = fences();
+        let slots = item(&fences);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..10_000).map(|_| fences.invalidate(&slots)).max());
+            }
+        });
+        assert_eq!(fences.sequence(), 40_000);
+        assert!(fences.last.of(&slots).all(|last| last.load(SeqCst) == 40_000));
+    }
+
+    #[test]
+    fn while_mutations_are_in_flight_nothing_stands() {
+        let fences = fences();
+        let (slots, touched) = (item(&fences), one(&fences, FenceKey::Item(ITEMS, "5".into())));
+        let unsettled = || fences.standing(&slots, fences.mark(at(9)), PATH) == Standing::Unsettled;
+        fences.raise(&touched);
+        fences.raise(&touched);
+        assert!(unsettled());
+        fences.lower(&touched);
+        assert!(unsettled(), "the other one is still in flight");
+        fences.lower(&touched);
+        assert!(!unsettled());
+        fences.raise(&one(&fences, FenceKey::Collections(ITEMS)));
+        assert!(!unsettled(), "it does not touch the item");
+    }
+
+    #[test]
+    fn what_began_within_a_quarantine_never_stands() {
+        let fences = fences();
+        let slots = item(&fences);
+        fences.quarantine(&slots, at(60));
+        fences.quarantine(&slots, at(10));
+        assert_eq!(fences.standing(&slots, fences.mark(at(59)), PATH), Standing::Unsettled);
+        assert_eq!(fences.standing(&slots, fences.mark(at(60)), PATH), Standing::Valid);
+    }
+
+    #[test]
+    fn the_worst_that_is_known_counts() {
+        let fences = fences();
+        let (slots, mark) = (item(&fences), fences.mark(at(0)));
+        fences.expire(&slots);
+        assert_eq!(fences.standing(&slots, mark, PATH), Standing::Expired);
+        fences.invalidate(&slots);
+        assert_eq!(fences.standing(&slots, mark, PATH), Standing::Invalidated);
+        fences.raise(&slots);
+        assert_eq!(fences.standing(&slots, mark, PATH), Standing::Unsettled);
+    }
+
+    #[test]
+    fn a_prefix_fences_what_begins_with_it() {
+        let fences = fences();
+        let (slots, mark) = (item(&fences), fences.mark(at(0)));
+        let standing = |path| fences.standing(&slots, mark, path);
+        fences.invalidate_prefix("/items/", true);
+        assert_eq!((standing("/items/5"), standing("/items")), (Standing::Expired, Standing::Valid));
+        fences.invalidate_prefix("/items/", false);
+        assert_eq!((standing("/items/5"), standing("/items")), (Standing::Invalidated, Standing::Valid));
+        // A soft purge after a hard one takes nothing back.
+        fences.invalidate_prefix("/items/", true);
+        assert_eq!(standing("/items/5"), Standing::Invalidated);
+        assert_eq!(fences.standing(&slots, fences.mark(at(0)), "/items/5"), Standing::Valid);
+    }
+
+    #[test]
+    fn the_prefix_that_was_not_named_for_longest_makes_room_and_becomes_everything() {
+        for soft in [false, true] {
+            let fences = fences();
+            let (slots, before) = (item(&fences), fences.mark(at(0)));
+            let fell = if soft { Standing::Expired } else { Standing::Invalidated };
+            for number in 0..MAX_PREFIXES {
+                fences.invalidate_prefix(&format!("/{number}/"), soft);
+            }
+            // The first is named again, so that the second is the oldest.
+            fences.invalidate_prefix("/0/", soft);
+            let between = fences.mark(at(0));
+            assert_eq!(fences.standing(&slots, before, PATH), Standing::Valid);
+            fences.invalidate_prefix("/new/", soft);
+            assert_eq!(fences.standing(&slots, before, PATH), fell);
+            assert_eq!(fences.standing(&slots, between, PATH), Standing::Valid);
+            assert_eq!(fences.standing(&slots, before, "/0/x"), fell);
+            assert_eq!(fences.standing(&slots, before, "/1/x"), fell);
+            assert_eq!(fences.prefixes.read().expect("nobody panics").len(), MAX_PREFIXES);
+        }
+    }
+
+    #[test]
+    fn a_flight_is_joined_only_if_nothing_began_or_ended_since() {
+        let fences = fences();
+        let slots = item(&fences);
+        let joins = |then| fences.may_join(&slots, then, PATH);
+        let then = fences.epoch(&slots);
+        fences.invalidate(&one(&fences, FenceKey::Entity(OTHERS)));
+        fences.raise(&one(&fences, FenceKey::Entity(OTHERS)));
+        fences.invalidate_prefix("/others", false);
+        fences.invalidate_prefix("/items", true);
+        assert!(joins(then), "nothing of it");
+        fences.raise(&slots);
+        assert!(!joins(then), "a mutation began");
+        let during = fences.epoch(&slots);
+        assert!(joins(during));
+        fences.lower(&slots);
+        assert!(joins(during) && !joins(then), "an end alone changes nothing, nor does it undo the beginning");
+        fences.invalidate(&slots);
+        assert!(!joins(during), "it was invalidated");
+        let after = fences.epoch(&slots);
+        fences.invalidate_prefix("/items", false);
+        assert!(!joins(after), "its prefix was purged");
+        assert!(joins(fences.epoch(&slots)));
+    }
+
+    #[test]
+    fn what_was_fetched_before_an_invalidation_is_handed_only_to_who_came_before_it() {
+        type Invalidate = fn(&Fences, &Slots) -> u64;
+        let ways: [Invalidate; 2] = [Fences::invalidate, |fences, _| fences.invalidate_prefix("/items", false)];
+        for invalidate in ways {
+            let fences = fences();
+            let slots = item(&fences);
+            let (mark, early) = (fences.mark(at(0)), fences.epoch(&slots));
+            let handed = |mark, joined| fences.may_hand_over(&slots, mark, joined, PATH);
+            assert!(handed(mark, early));
+            invalidate(&fences, &slots);
+            let late = fences.epoch(&slots);
+            assert!(handed(mark, early));
+            assert!(!handed(mark, late));
+            assert!(handed(fences.mark(at(0)), late));
+            assert!(handed(fences.mark(at(0)), early));
+        }
+    }
+
+    #[test]
+    fn a_soft_purge_stops_no_handing_over() {
+        let fences = fences();
+        let (slots, mark) = (item(&fences), fences.mark(at(0)));
+        fences.expire(&slots);
+        fences.invalidate_prefix("/items", true);
+        assert!(fences.may_hand_over(&slots, mark, fences.epoch(&slots), PATH));
+    }
+
+    /// Boot time, which never jumps, bounds a quarantine.
+    #[test]
+    fn a_corrected_wall_clock_ends_no_quarantine() {
+        let fences = fences();
+        let slots = item(&fences);
+        fences.quarantine(&slots, at(0) + Duration::from_secs(60));
+        let jumped = Timestamp { wall_ms: i64::MAX, ..at(1) };
+        assert_eq!(fences.standing(&slots, fences.mark(jumped), PATH), Standing::Unsettled);
+    }
+}

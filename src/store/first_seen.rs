@@ -36,3 +36,51 @@ impl FirstSeen {
         HttpDate(later(given))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::cache_key::{self, Partition};
+    use crate::semantics::sample::{plain, request};
+
+    fn key(target: &str) -> CacheKey {
+        cache_key::of(&request("GET", target, &[]), &plain(), Partition::Public)
+    }
+
+    #[test]
+    fn no_date_is_given_twice_and_none_is_earlier_than_the_last() {
+        let seen = FirstSeen::default();
+        let claim = |wanted| seen.claim(&key("/"), HttpDate(wanted)).0;
+        assert_eq!([claim(100), claim(100), claim(100), claim(50)], [100, 101, 102, 103]);
+        assert_eq!([claim(104), claim(200), claim(199)], [104, 200, 201]);
+    }
+
+    #[test]
+    fn another_url_has_its_own_dates() {
+        let seen = FirstSeen::default();
+        let first = seen.claim(&key("/0"), HttpDate(100));
+        // A collision would only move a date forward; not each of a thousand collides.
+        let unmoved = (1..1000).filter(|n| seen.claim(&key(&format!("/{n}")), HttpDate(100)) == first).count();
+        assert!(unmoved > 900, "{unmoved}");
+    }
+
+    #[test]
+    fn the_end_of_time_is_no_panic() {
+        let seen = FirstSeen::default();
+        for _ in 0..2 {
+            assert_eq!(seen.claim(&key("/"), HttpDate(i64::MAX)), HttpDate(i64::MAX));
+        }
+    }
+
+    #[test]
+    fn claims_that_race_get_different_dates() {
+        let seen = FirstSeen::default();
+        let claims = || (0..1000).map(|_| seen.claim(&key("/"), HttpDate(100)).0).collect::<Vec<_>>();
+        let mut all: Vec<i64> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(claims)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("no claim panics")).collect()
+        });
+        all.sort_unstable();
+        assert_eq!(all, (100..4100).collect::<Vec<_>>());
+    }
+}

@@ -93,3 +93,105 @@ impl<L: Default> Drop for Pilot<L> {
         self.land(L::default());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::cache_key::{self, Partition};
+    use crate::semantics::sample::{plain, request};
+    use crate::store::fences::Fences;
+
+    fn key(target: &str) -> CacheKey {
+        cache_key::of(&request("GET", target, &[]), &plain(), Partition::Public)
+    }
+
+    fn epoch() -> Epoch {
+        let fences = Fences::new(1);
+        fences.epoch(&fences.slots(&[]))
+    }
+
+    #[track_caller]
+    fn leads(flights: &Flights<u8>, target: &str, may_join: bool) -> Pilot<u8> {
+        match flights.board(&key(target), epoch(), |_| may_join) {
+            Boarding::Lead(pilot) => pilot,
+            Boarding::Wait(_) => panic!("it waits"),
+        }
+    }
+
+    #[track_caller]
+    fn waits(flights: &Flights<u8>, target: &str) -> watch::Receiver<Option<u8>> {
+        match flights.board(&key(target), epoch(), |_| true) {
+            Boarding::Lead(_) => panic!("it leads"),
+            Boarding::Wait(landing) => landing,
+        }
+    }
+
+    #[test]
+    fn the_first_leads_and_the_others_are_told() {
+        let flights = Flights::default();
+        let pilot = leads(&flights, "/", true);
+        let (one, other) = (waits(&flights, "/"), waits(&flights, "/"));
+        assert_eq!((flights.len(), flights.is_empty(), *one.borrow()), (1, false, None));
+        pilot.land(7);
+        assert_eq!((*one.borrow(), *other.borrow()), (Some(7), Some(7)));
+        assert!(flights.is_empty());
+    }
+
+    #[test]
+    fn keys_fly_apart() {
+        let flights = Flights::default();
+        let _a = leads(&flights, "/a", true);
+        let _b = leads(&flights, "/b", true);
+        assert_eq!(flights.len(), 2);
+    }
+
+    #[test]
+    fn only_the_first_word_counts() {
+        let flights = Flights::default();
+        let pilot = leads(&flights, "/", true);
+        let waiter = waits(&flights, "/");
+        pilot.land(1);
+        pilot.land(2);
+        drop(pilot);
+        assert_eq!(*waiter.borrow(), Some(1));
+    }
+
+    #[test]
+    fn a_flight_that_ends_without_a_word_tells_so() {
+        let flights = Flights::default();
+        let pilot = leads(&flights, "/", true);
+        let waiter = waits(&flights, "/");
+        drop(pilot);
+        assert_eq!(*waiter.borrow(), Some(u8::default()));
+        assert!(flights.is_empty());
+    }
+
+    #[test]
+    fn one_that_may_not_be_joined_gives_its_place_to_a_younger_one() {
+        let flights = Flights::default();
+        let older = leads(&flights, "/", true);
+        let of_older = waits(&flights, "/");
+        let younger = leads(&flights, "/", false);
+        let of_younger = waits(&flights, "/");
+        older.land(1);
+        assert_eq!((*of_older.borrow(), *of_younger.borrow()), (Some(1), None));
+        assert_eq!(flights.len(), 1, "the end of the older does not end the younger");
+        drop(older);
+        younger.land(2);
+        assert_eq!(*of_younger.borrow(), Some(2));
+        assert!(flights.is_empty());
+    }
+
+    #[test]
+    fn whoever_boards_is_judged_by_when_the_flight_began() {
+        let fences = Fences::new(1);
+        let slots = fences.slots(&[]);
+        let (flights, began) = (Flights::<u8>::default(), fences.epoch(&slots));
+        let _pilot = flights.board(&key("/"), began, |_| panic!("there is nothing to join"));
+        fences.invalidate(&slots);
+        let now = fences.epoch(&slots);
+        assert_ne!(now, began);
+        let boarding = flights.board(&key("/"), now, |then| then == began);
+        assert!(matches!(boarding, Boarding::Wait(_)));
+    }
+}

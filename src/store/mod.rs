@@ -23,7 +23,7 @@ use first_seen::FirstSeen;
 use moka::policy::EvictionPolicy;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What moka, its deque nodes and our own allocations add to an entry, measured and rounded up.
@@ -34,6 +34,10 @@ const NEARLY_FULL: f64 = 0.9;
 
 /// Bits of the doorkeeper.
 const DOORS: usize = 1 << 16;
+
+/// At each of so many questions the doorkeeper forgets one word of 64 bits, in turn, so that it remembers a key for 2^15
+/// questions, and never knows more than two fifths of all doors.
+const QUESTIONS_PER_WORD: usize = 32;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Name {
@@ -140,6 +144,7 @@ pub struct Store {
     held: moka::sync::Cache<Name, Held>,
     capacity: u64,
     doors: Box<[AtomicU64]>,
+    questions: AtomicUsize,
     hash: std::collections::hash_map::RandomState,
     pub fences: Fences,
     pub first_seen: FirstSeen,
@@ -158,6 +163,7 @@ impl Store {
             held,
             capacity: memory,
             doors: bytemuck::zeroed_slice_box(DOORS / 64),
+            questions: AtomicUsize::new(0),
             hash: Default::default(),
             fences: Fences::new(entities),
             first_seen: FirstSeen::default(),
@@ -308,12 +314,11 @@ impl Store {
 
     /// A flood of keys that are asked for once must not wash out those that are asked for often.
     fn asked_before(&self, name: &Name) -> bool {
-        let hash = self.hash.hash_one(name);
-        let door = usize::try_from(hash % DOORS as u64).expect("below 2^16");
-        // One in 2^14 first requests wipes the word it stands in, so the doorkeeper forgets about as fast as it learns.
-        if hash >> 50 == 0 {
-            self.doors[door / 64].store(0, Relaxed);
+        let question = self.questions.fetch_add(1, Relaxed);
+        if question.is_multiple_of(QUESTIONS_PER_WORD) {
+            self.doors[question / QUESTIONS_PER_WORD % self.doors.len()].store(0, Relaxed);
         }
+        let door = usize::try_from(self.hash.hash_one(name) % DOORS as u64).expect("below 2^16");
         let bit = 1 << (door % 64);
         self.doors[door / 64].fetch_or(bit, Relaxed) & bit != 0
     }
@@ -335,4 +340,281 @@ fn weight(name: &Name, held: &Held) -> usize {
         Held::Unstorable { .. } => 64,
     };
     name + held + OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Framing, Head};
+    use crate::policy::SetCookie;
+    use crate::semantics::cache_key::Partition;
+    use crate::semantics::invalidation::FenceKey;
+    use crate::semantics::sample::{at, fields, fresh, request};
+    use crate::semantics::storing::{self, Received};
+
+    const MIB: u64 = 1 << 20;
+    const ITEMS: EntityId = EntityId(0);
+
+    fn store(memory: u64) -> Store {
+        Store::new(memory, 1)
+    }
+
+    fn key(target: &str, caller: u8) -> CacheKey {
+        cache_key::of(&request("GET", target, &[]), &fresh(), Partition::Caller([caller; 16]))
+    }
+
+    fn storable(body: &str, lines: &[(&str, &str)]) -> Storable {
+        let route = crate::policy::Route { set_cookie: SetCookie::Strip, ..fresh() };
+        let head = Head { status: 200, reason: Bytes::new(), fields: fields(lines) };
+        let received = Received {
+            head: &head,
+            framing: Framing::Chunked,
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            request_time: at(0),
+            response_time: at(0),
+        };
+        let response = storing::received(&received, &route, None, |wanted| wanted);
+        storing::decide(&request("GET", "/", &[]), &received, response, &route, &[]).expect("it may be stored")
+    }
+
+    fn place(path: &str) -> Place {
+        Place { route: RouteId(0), entity: ITEMS, id: None, path: path.into(), query: String::new() }
+    }
+
+    fn slots(store: &Store) -> Slots {
+        store.fences.slots(&[FenceKey::All, FenceKey::Entity(ITEMS)])
+    }
+
+    /// Stores `body` as fetched just now.
+    fn put(store: &Store, key: &CacheKey, body: &str, lines: &[(&str, &str)]) -> Result<(), Detail> {
+        put_at(store, &store.begin(at(0)), key, body, lines)
+    }
+
+    fn put_at(
+        store: &Store,
+        ticket: &Ticket,
+        key: &CacheKey,
+        body: &str,
+        lines: &[(&str, &str)],
+    ) -> Result<(), Detail> {
+        let asked = fields(&[("X-Colour", "red")]);
+        store.put(ticket, key, &asked, &storable(body, lines), slots(store), place("/a"))
+    }
+
+    fn red() -> Fields {
+        fields(&[("X-Colour", "red")])
+    }
+
+    /// The body that is selected, and its standing.
+    fn selected(store: &Store, key: &CacheKey, asked: &Fields) -> Option<(String, Standing)> {
+        match store.select(key, asked, at(0)) {
+            Selected::Response { body, standing, .. } => {
+                Some((String::from_utf8(body.to_vec()).expect("tests store text"), standing))
+            }
+            Selected::Nothing { .. } | Selected::Unstorable { .. } => None,
+        }
+    }
+
+    fn held(store: &Store) -> (u64, u64) {
+        store.held.run_pending_tasks();
+        store.figures()
+    }
+
+    #[test]
+    fn what_is_put_is_selected() {
+        let store = store(MIB);
+        let key = key("/", 0);
+        assert!(matches!(store.select(&key, &red(), at(0)), Selected::Nothing { variants: false, seen: None }));
+        assert_eq!(put(&store, &key, "one", &[]), Ok(()));
+        assert_eq!(selected(&store, &key, &red()), Some(("one".into(), Standing::Valid)));
+        assert_eq!(put(&store, &key, "two", &[]), Ok(()));
+        assert_eq!(selected(&store, &key, &red()), Some(("two".into(), Standing::Valid)));
+    }
+
+    #[test]
+    fn a_body_is_held_once_however_many_callers_hold_it() {
+        let store = store(8 * MIB);
+        let body = "x".repeat(100_000);
+        for caller in 0..50 {
+            assert_eq!(put(&store, &key("/", caller), &body, &[]), Ok(()));
+        }
+        let (entries, bytes) = held(&store);
+        assert_eq!(entries, 51);
+        assert!((100_000..200_000).contains(&bytes), "{bytes} bytes");
+        for caller in 0..50 {
+            assert_eq!(selected(&store, &key("/", caller), &red()), Some((body.clone(), Standing::Valid)));
+        }
+    }
+
+    #[test]
+    fn a_response_whose_body_is_gone_is_a_miss_that_remembers_the_content() {
+        let store = store(MIB);
+        assert_eq!(put(&store, &key("/", 0), "one", &[]), Ok(()));
+        let storable = storable("one", &[]);
+        store.held.invalidate(&Name::Body(storable.response().content));
+        let Selected::Nothing { seen: Some(seen), .. } = store.select(&key("/", 0), &red(), at(0)) else {
+            panic!("it is a miss that remembers")
+        };
+        assert_eq!(Some(&seen.tag), storable.response().validator.entity_tag());
+    }
+
+    #[test]
+    fn the_fences_keep_out_what_they_overtake() {
+        let store = store(MIB);
+        let (key, ticket) = (key("/", 0), store.begin(at(0)));
+        let slots = slots(&store);
+        store.invalidate(Invalidation::of_key(FenceKey::Entity(ITEMS)), true);
+        assert_eq!(put_at(&store, &ticket, &key, "expired", &[]), Ok(()));
+        assert_eq!(selected(&store, &key, &red()), Some(("expired".into(), Standing::Expired)));
+        store.invalidate(Invalidation::of_key(FenceKey::Entity(ITEMS)), false);
+        assert_eq!(put_at(&store, &ticket, &key, "old", &[]), Err(Detail::Overtaken));
+        assert_eq!(selected(&store, &key, &red()), Some(("expired".into(), Standing::Invalidated)));
+        store.fences.raise(&slots);
+        assert_eq!(put(&store, &key, "maybe", &[]), Err(Detail::Mutation));
+        assert_eq!(selected(&store, &key, &red()), Some(("expired".into(), Standing::Unsettled)));
+        store.fences.lower(&slots);
+        assert_eq!(put(&store, &key, "new", &[]), Ok(()));
+        assert_eq!(selected(&store, &key, &red()), Some(("new".into(), Standing::Valid)));
+    }
+
+    #[test]
+    fn an_invalidation_says_what_it_did_under_which_number() {
+        let store = store(MIB);
+        let invalidation = Invalidation::of_key(FenceKey::All);
+        for (soft, number) in [(false, 1), (true, 2)] {
+            let invalidated = store.invalidate(invalidation.clone(), soft);
+            assert_eq!((invalidated.sequence(), invalidated.invalidation()), (number, &invalidation));
+        }
+        assert_eq!(store.invalidate_prefix("/", false).sequence(), 3);
+    }
+
+    #[test]
+    fn variants_are_told_apart_by_all_that_was_ever_named() {
+        let store = store(MIB);
+        let key = key("/", 0);
+        assert_eq!(store.variant_key(&key, &red()), key);
+        assert_eq!(put(&store, &key, "red", &[("Vary", "X-Colour")]), Ok(()));
+        let blue = fields(&[("X-Colour", "blue")]);
+        assert_eq!(selected(&store, &key, &red()), Some(("red".into(), Standing::Valid)));
+        assert!(matches!(store.select(&key, &blue, at(0)), Selected::Nothing { variants: true, .. }));
+        assert_ne!(store.variant_key(&key, &red()), store.variant_key(&key, &blue));
+        // A response that names less is still one variant among them.
+        assert_eq!(put(&store, &key, "plain", &[]), Ok(()));
+        assert_eq!(selected(&store, &key, &red()), Some(("plain".into(), Standing::Valid)));
+        assert_eq!(selected(&store, &key, &blue), None);
+        // One that names more splits them further.
+        assert_eq!(put(&store, &key, "small", &[("Vary", "X-Size")]), Ok(()));
+        assert_eq!(selected(&store, &key, &red()), Some(("small".into(), Standing::Valid)));
+        assert_eq!(selected(&store, &key, &fields(&[("X-Colour", "red"), ("X-Size", "9")])), None);
+    }
+
+    #[test]
+    fn what_varies_is_learned_from_what_is_not_stored() {
+        let store = store(MIB);
+        let (key, ticket) = (key("/", 0), store.begin(at(0)));
+        store.invalidate(Invalidation::of_key(FenceKey::All), false);
+        assert_eq!(put_at(&store, &ticket, &key, "red", &[("Vary", "X-Colour")]), Err(Detail::Overtaken));
+        assert_ne!(store.variant_key(&key, &red()), key);
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_remembered_for_as_long_as_it_was_said() {
+        let store = store(MIB);
+        let key = key("/", 0);
+        let seen = storing::Seen::of(storable("one", &[]).response());
+        let why = Unstorable::Refused(Detail::NoStore);
+        store.unstorable(&key, why, seen, at(0), Duration::from_secs(60));
+        let Selected::Unstorable { why: found, seen: Some(_) } = store.select(&key, &red(), at(59)) else {
+            panic!("it is remembered")
+        };
+        assert_eq!(found, why);
+        let Selected::Nothing { seen: Some(_), variants: false } = store.select(&key, &red(), at(60)) else {
+            panic!("only the content is")
+        };
+        assert_eq!(put(&store, &key, "one", &[]), Ok(()));
+        assert!(selected(&store, &key, &red()).is_some());
+    }
+
+    #[test]
+    fn what_could_be_used_is_counted_by_its_place() {
+        let store = store(MIB);
+        let counted = |path: &str| store.count(|at| at.path == path);
+        assert_eq!(put(&store, &key("/1", 0), "one", &[("Vary", "X-Colour")]), Ok(()));
+        assert_eq!(put(&store, &key("/2", 0), "two", &[]), Ok(()));
+        assert_eq!((counted("/a"), counted("/b")), (2, 0));
+        store.invalidate(Invalidation::of_key(FenceKey::All), true);
+        assert_eq!(counted("/a"), 2);
+        store.invalidate(Invalidation::of_key(FenceKey::All), false);
+        assert_eq!(counted("/a"), 0);
+    }
+
+    #[test]
+    fn an_entry_weighs_all_that_it_holds() {
+        let (name, long) = (Name::Resource(key("/", 0)), Name::Resource(key("/long-enough", 0)));
+        let stored = |lines: &[(&str, &str)], path: &str| {
+            let store = store(MIB);
+            let (response, mark) = (storable("body", lines).response().clone(), store.begin(at(0)).mark());
+            Held::Response(Arc::new(Stored { response, slots: slots(&store), mark, place: place(path) }))
+        };
+        let base = weight(&name, &stored(&[], "/a"));
+        assert!(base > OVERHEAD + std::mem::size_of::<Stored>());
+        assert_eq!(weight(&long, &stored(&[], "/a")) - base, "long-enough".len());
+        assert_eq!(weight(&name, &stored(&[("X", "yz")], "/a")) - base, 3 + 64);
+        assert_eq!(weight(&name, &stored(&[], "/abc")) - base, 2);
+        let body = Name::Body(ContentHash([0; 32]));
+        assert_eq!(weight(&body, &Held::Body(Bytes::from("body"))), 4 + OVERHEAD);
+        let names = Held::Varies(Arc::from(["accept".to_owned()]));
+        assert_eq!(weight(&body, &names), "accept".len() + 24 + OVERHEAD);
+        let unstorable = Held::Unstorable { why: Unstorable::Streams(Detail::Streaming), until: 0, seen: None };
+        assert_eq!(weight(&body, &unstorable), 64 + OVERHEAD);
+    }
+
+    /// A store of 100 kB that is filled over nine tenths.
+    fn nearly_full() -> Store {
+        let store = store(100_000);
+        let body = |n: u8| format!("{n}").repeat(20_000);
+        for number in 0..4 {
+            assert_eq!(put(&store, &key("/", number), &body(number), &[]), Ok(()));
+        }
+        assert!(!store.nearly_full());
+        assert_eq!(put(&store, &key("/", 4), &"4".repeat(12_000), &[]), Ok(()));
+        held(&store);
+        store
+    }
+
+    #[test]
+    fn when_nearly_full_a_key_is_stored_from_its_second_request() {
+        let store = nearly_full();
+        assert!(store.nearly_full());
+        assert_eq!(put(&store, &key("/new", 0), "new", &[]), Err(Detail::NearlyFull));
+        assert_eq!(put(&store, &key("/new", 0), "new", &[]), Ok(()));
+        assert_eq!(put(&store, &key("/", 4), "what is held already may be renewed", &[]), Ok(()));
+    }
+
+    #[test]
+    fn memory_stays_within_its_bound_whatever_is_stored() {
+        let store = store(100_000);
+        for number in 0..1000 {
+            // Twice, past the doorkeeper.
+            let key = key(&format!("/{number}"), 0);
+            for _ in 0..2 {
+                let stored = put(&store, &key, &format!("{number}").repeat(500), &[]);
+                assert!(matches!(stored, Ok(()) | Err(Detail::NearlyFull)));
+            }
+        }
+        let (entries, bytes) = held(&store);
+        assert!(bytes <= 100_000 && entries > 20, "{entries} entries of {bytes} bytes");
+    }
+
+    #[test]
+    fn the_doorkeeper_knows_a_key_that_comes_again_and_few_that_do_not() {
+        let store = store(MIB);
+        let name = |number: u32| Name::Resource(key(&format!("/{number}"), 0));
+        let mut strangers_known = 0;
+        for number in 0..200_000 {
+            strangers_known += u32::from(store.asked_before(&name(number)));
+            assert!(store.asked_before(&name(number)), "it just came");
+        }
+        assert!(strangers_known < 100_000, "{strangers_known} of 200,000 new keys were taken for known");
+    }
 }
