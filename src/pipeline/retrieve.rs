@@ -73,7 +73,9 @@ impl Pipeline {
                 }
                 Reuse::Fetch { because, detail } => (because, detail),
             };
-            if let Some(as_it_came) = forwarded_as_it_came(&subject.request, route) {
+            if candidate.stored.is_none()
+                && let Some(as_it_came) = forwarded_as_it_came(&subject.request, route)
+            {
                 return self.stream_past(&subject, as_it_came).await;
             }
             let mut forwarded = Forwarded::because(because);
@@ -325,7 +327,8 @@ impl Fetch {
     }
 }
 
-/// "In plain mode a Range or HEAD miss is forwarded as it came": nothing whole would come of it.
+/// "In plain mode a Range or HEAD miss is forwarded as it came": nothing whole would come of it. What is stored is no
+/// miss: it is validated whole, and stands in where the origin cannot be reached.
 fn forwarded_as_it_came(request: &Request, route: &Route) -> Option<Detail> {
     match route.freshness {
         Lifetime::For(_) => None,
