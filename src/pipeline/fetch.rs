@@ -150,6 +150,10 @@ impl Fetch {
     /// same second would bring back what a mutation has just replaced.
     fn condition(&self) -> Option<Condition> {
         let (stored, _) = self.stored.as_ref()?;
+        // Its 304 would name the entity-tag that the route replaced, and so nothing that is stored.
+        if self.subject.route(&self.pipeline).etag.replace {
+            return None;
+        }
         let standing = self.pipeline.store.fences.standing(&stored.slots, stored.mark, &stored.place.path);
         let stands = matches!(standing, Standing::Valid | Standing::Expired);
         validation::conditional(&stored.response).filter(|condition| stands || condition.is_strong())
@@ -210,8 +214,9 @@ impl Fetch {
         response_time: Timestamp,
     ) -> Result<Arrival, Mismatch> {
         let (stored, body) = self.stored.as_ref().ok_or(Mismatch)?;
+        let route = self.subject.route(&self.pipeline);
         let response =
-            validation::freshen(&stored.response, &head.fields, request_time, response_time).ok_or(Mismatch)?;
+            validation::freshen(&stored.response, &head.fields, route, request_time, response_time).ok_or(Mismatch)?;
         let vouched =
             Head { status: response.status, reason: response.reason.clone(), fields: response.fields.clone() };
         let framing = Framing::Length(body.len() as u64);

@@ -28,7 +28,9 @@ pub fn of(
     if let Some(tag) = response.validator.entity_tag() {
         fields.push("ETag", tag.to_bytes());
     }
-    if let Some(date) = response.modified.shown_at(now) {
+    if let Some(date) = response.modified.shown_at(now)
+        && !fields.contains("last-modified")
+    {
         fields.push("Last-Modified", date.to_string());
     }
     if freshness::governs(response.status, route) {
@@ -38,10 +40,9 @@ pub fn of(
         fields.remove("pragma");
     }
     // "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age header
-    // field" (RFC 9111 §4). One that was just fetched shows the age that it already had.
-    let age = freshness::current_age(response, now).as_secs();
-    if matches!(cache_status, CacheStatus::Hit { .. }) || age > 0 {
-        fields.push("Age", age.to_string());
+    // field" (RFC 9111 §4). One that was just fetched shows an age where it came with one.
+    if matches!(cache_status, CacheStatus::Hit { .. }) || response.aged {
+        fields.push("Age", freshness::current_age(response, now).as_secs().to_string());
     }
     expose(&mut fields);
     fields.push("Cache-Status", cache_status.to_string());
@@ -166,15 +167,16 @@ mod tests {
 
     #[test]
     fn age_is_shown_from_the_store_and_where_there_is_one() {
-        let age = |initial: u64, status: CacheStatus, now: u64| {
-            let response = Response { initial_age: Duration::from_secs(initial), ..response(200, &[]) };
+        let age = |initial: u64, aged: bool, status: CacheStatus, now: u64| {
+            let response = Response { initial_age: Duration::from_secs(initial), aged, ..response(200, &[]) };
             let head = of(&response, Evaluated::Full, &status, &plain(), at(now));
             head.fields.get("age").map(<[u8]>::to_vec)
         };
-        assert_eq!(age(0, HIT, 0), Some(b"0".to_vec()));
-        assert_eq!(age(7, HIT, 3), Some(b"10".to_vec()));
-        assert_eq!(age(7, fetched(), 0), Some(b"7".to_vec()));
-        assert_eq!(age(0, fetched(), 0), None);
+        assert_eq!(age(0, false, HIT, 0), Some(b"0".to_vec()));
+        assert_eq!(age(7, false, HIT, 3), Some(b"10".to_vec()));
+        assert_eq!(age(7, true, fetched(), 0), Some(b"7".to_vec()));
+        assert_eq!(age(0, true, fetched(), 0), Some(b"0".to_vec()));
+        assert_eq!(age(7, false, fetched(), 0), None, "a clock that differs is no age");
     }
 
     #[test]

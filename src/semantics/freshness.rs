@@ -68,11 +68,19 @@ pub fn current_age(response: &Response, now: Timestamp) -> Duration {
     response.initial_age.saturating_add(resident_time)
 }
 
-/// `corrected_initial_age` of RFC 9111 §4.2.3, from the fields of a response as they came.
-pub fn initial_age(fields: &Fields, request_time: Timestamp, response_time: Timestamp) -> Duration {
+/// `corrected_initial_age` of RFC 9111 §4.2.3, from the fields of a response as they came. Where the route [governs]
+/// its status the origin's Date adds nothing: a clock that is wrong there does not shorten what `fresh` promises.
+pub fn initial_age(
+    status: u16,
+    fields: &Fields,
+    route: &Route,
+    request_time: Timestamp,
+    response_time: Timestamp,
+) -> Duration {
     // apparent_age = max(0, response_time - date_value);
     let received = HttpDate(response_time.wall_seconds());
-    let apparent_age = HttpDate::of(fields, "date", received).map_or(Duration::ZERO, |date| between(date, received));
+    let date = HttpDate::of(fields, "date", received).filter(|_| !governs(status, route));
+    let apparent_age = date.map_or(Duration::ZERO, |date| between(date, received));
     // response_delay = response_time - request_time;
     // corrected_age_value = age_value + response_delay;
     let response_delay = response_time.since(request_time);
@@ -241,6 +249,7 @@ mod tests {
             request_time: at(0),
             response_time: at(0),
             initial_age: Duration::ZERO,
+            aged: false,
         }
     }
 
@@ -280,7 +289,7 @@ mod tests {
     #[track_caller]
     fn check_initial_age(lines: &[(&str, &str)], expected: Duration) {
         // The head came one second after the request was sent, and one minute after MIDNIGHT.
-        assert_eq!(initial_age(&fields(lines), at(59), at(60)), expected, "{lines:?}");
+        assert_eq!(initial_age(200, &fields(lines), &plain(), at(59), at(60)), expected, "{lines:?}");
     }
 
     #[test]
@@ -292,6 +301,14 @@ mod tests {
         check_initial_age(&[DATE, ("Age", "90")], secs(91));
         check_initial_age(&[DATE, ("Age", "x")], secs(60));
         check_initial_age(&[("Age", "99999999999")], secs((1 << 31) + 1));
+    }
+
+    #[test]
+    fn what_fresh_governs_is_not_aged_by_the_origin_s_clock() {
+        let age = |status, lines: &[_]| initial_age(status, &fields(lines), &fresh_for(9), at(59), at(60));
+        assert_eq!(age(200, &[DATE]), secs(1));
+        assert_eq!(age(200, &[DATE, ("Age", "10")]), secs(11));
+        assert_eq!(age(500, &[DATE]), secs(60), "this status is none that `fresh` governs");
     }
 
     #[test]
@@ -483,7 +500,7 @@ mod tests {
             let came = Timestamp { wall_ms: walls[1], boot_ms: boots[1] };
             let now = Timestamp { wall_ms: walls[0], boot_ms: boots[2] };
             let lines: Fields = [("age", age), ("date", date)].into_iter().collect();
-            initial_age(&lines, sent, came);
+            initial_age(200, &lines, &plain(), sent, came);
             let stored = Response { initial_age: secs(initial), response_time: came, ..response(200, &[]) };
             match of(&stored, &fresh_for(fresh), now) {
                 Freshness::Fresh { ttl } => prop_assert!(!ttl.is_zero() && ttl <= secs(fresh)),

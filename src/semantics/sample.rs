@@ -103,5 +103,6 @@ pub fn response(status: u16, lines: &[(&str, &str)]) -> Response {
         request_time: at(0),
         response_time: at(0),
         initial_age: Duration::ZERO,
+        aged: false,
     }
 }

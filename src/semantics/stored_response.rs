@@ -53,6 +53,16 @@ impl Modified {
             Modified::Absent => None,
         }
     }
+
+    /// Whether this says all that the origin's line did, so that the line need not be kept. One in an obsolete form
+    /// (RFC 9110 §5.6.7) names the same date in other octets, and is passed on as it came.
+    pub fn replaces(self, line: Option<&[u8]>) -> bool {
+        match self {
+            Modified::Origin(date) => line == Some(date.to_string().as_bytes()),
+            Modified::Computed { .. } => true,
+            Modified::Absent => false,
+        }
+    }
 }
 
 /// A complete response, as the origin meant it: framing and connection fields are gone, Age and Cache-Status are not
@@ -62,8 +72,8 @@ pub struct Response {
     pub status: u16,
     /// The reason phrase as it came (RFC 9112 §4); empty where there was none.
     pub reason: Bytes,
-    /// End-to-end fields as they came, without the validators' lines (ETag, Last-Modified) where [`validator`] and
-    /// [`modified`] hold them, and without Age.
+    /// End-to-end fields as they came, without Age and without the validators' lines (ETag, Last-Modified) where
+    /// [`validator`] and [`modified`] hold all that they say.
     ///
     /// [`validator`]: Response::validator
     /// [`modified`]: Response::modified
@@ -77,4 +87,6 @@ pub struct Response {
     pub response_time: Timestamp,
     /// `corrected_initial_age` of RFC 9111 §4.2.3.
     pub initial_age: std::time::Duration,
+    /// Whether it came with an Age: out of another cache, not from the origin for this request (RFC 9111 §5.1).
+    pub aged: bool,
 }

@@ -104,8 +104,8 @@ pub fn received(
 ) -> Response {
     let Received { head, body, request_time, response_time, .. } = received;
     let mut fields = connection::end_to_end(&head.fields);
-    let initial_age = freshness::initial_age(&fields, *request_time, *response_time);
-    fields.remove("age");
+    let initial_age = freshness::initial_age(head.status, &fields, route, *request_time, *response_time);
+    let aged = fields.remove("age");
     fields.remove("content-length");
     if !fields.contains("date") {
         // "A recipient with a clock that receives a response message without a Date header field MUST record the time
@@ -113,7 +113,7 @@ pub fn received(
         fields.push("Date", HttpDate(response_time.wall_seconds()).to_string());
     }
     let content = validator::content_hash(body);
-    let directives = ResponseDirectives::of(&fields);
+    let directives = ResponseDirectives::of(&head.fields);
     // "A computed one goes on every 200 that is read whole, except no-store and Set-Cookie": those are for one time
     // and one reader. A route that sets no-store aside has said that it does not mean it.
     let no_store = directives.no_store && !ignores(route);
@@ -123,7 +123,9 @@ pub fn received(
     if !matches!(tag, Validator::Absent) {
         fields.remove("etag");
     }
-    fields.remove("last-modified");
+    if modified.replaces(fields.get("last-modified")) {
+        fields.remove("last-modified");
+    }
     Response {
         status: head.status,
         reason: head.reason.clone(),
@@ -135,6 +137,7 @@ pub fn received(
         request_time: *request_time,
         response_time: *response_time,
         initial_age,
+        aged,
     }
 }
 
@@ -198,8 +201,9 @@ pub fn decide(
     route: &Route,
     credentials: &[Credential],
 ) -> Result<Storable, Detail> {
-    let directives = ResponseDirectives::of(&response.fields);
-    permission(request, response.status, &response.fields, &directives, route)?;
+    // As it came: a Connection that names Cache-Control takes it from the next hop, not from this one.
+    let sent = &received.head.fields;
+    permission(request, response.status, sent, &ResponseDirectives::of(sent), route)?;
     // "a cache MUST NOT store incomplete or partial-content responses if it does not support the Range and
     // Content-Range header fields" (RFC 9111 §3.3); the end of a close-delimited body proves nothing by itself.
     if received.framing == Framing::CloseDelimited
@@ -207,7 +211,7 @@ pub fn decide(
     {
         return Err(Detail::Incomplete);
     }
-    let vary = match Vary::of(&response.fields) {
+    let vary = match Vary::of(sent) {
         Vary::Any => return Err(Detail::Vary),
         Vary::Names(names) if names.len() > MAX_VARY => return Err(Detail::Vary),
         Vary::Names(names) => names,

@@ -5,6 +5,7 @@ use crate::field::Fields;
 use crate::field::connection;
 use crate::field::date::HttpDate;
 use crate::field::entity_tag::EntityTag;
+use crate::policy::Route;
 use crate::semantics::freshness;
 use crate::semantics::stored_response::{Modified, Response, Validator};
 
@@ -69,6 +70,7 @@ const NOT_UPDATED: [&str; 8] = [
 pub fn freshen(
     stored: &Response,
     head: &Fields,
+    route: &Route,
     request_time: Timestamp,
     response_time: Timestamp,
 ) -> Option<Response> {
@@ -85,15 +87,21 @@ pub fn freshen(
     if !update.contains("date") {
         update.push("Date", received.to_string());
     }
+    let mut fields = updated(&stored.fields, &update);
+    let modified = match (stored.modified, modified) {
+        (Modified::Origin(_) | Modified::Absent, Some(date)) => Modified::Origin(date),
+        (kept, _) => kept,
+    };
+    if modified != stored.modified {
+        fields.remove("last-modified");
+    }
     Some(Response {
-        fields: updated(&stored.fields, &update),
-        modified: match (stored.modified, modified) {
-            (Modified::Origin(_) | Modified::Absent, Some(date)) => Modified::Origin(date),
-            (kept, _) => kept,
-        },
+        fields,
+        modified,
         request_time,
         response_time,
-        initial_age: freshness::initial_age(head, request_time, response_time),
+        initial_age: freshness::initial_age(stored.status, head, route, request_time, response_time),
+        aged: head.contains("age"),
         ..stored.clone()
     })
 }
@@ -128,6 +136,7 @@ fn updated(stored: &Fields, update: &Fields) -> Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::semantics::sample::plain;
     use crate::semantics::stored_response::ContentHash;
     use bytes::Bytes;
     use std::time::Duration;
@@ -161,6 +170,7 @@ mod tests {
             request_time: at(0),
             response_time: at(1),
             initial_age: Duration::from_secs(1),
+            aged: false,
         }
     }
 
@@ -205,7 +215,7 @@ mod tests {
 
     #[track_caller]
     fn check_identifies(validator: Validator, modified: Modified, head: &[(&str, &str)], expected: bool) {
-        let found = freshen(&stored(validator, modified), &fields(head), at(9), at(10)).is_some();
+        let found = freshen(&stored(validator, modified), &fields(head), &plain(), at(9), at(10)).is_some();
         assert_eq!(found, expected, "{head:?}");
     }
 
@@ -239,7 +249,8 @@ mod tests {
     #[track_caller]
     fn check_update(before: &[(&str, &str)], head: &[(&str, &str)], after: &[(&str, &str)]) {
         let stored = Response { fields: fields(before), ..stored(Validator::Origin(tag(STRONG)), Modified::Absent) };
-        let freshened = freshen(&stored, &fields(head), at(9), at(10)).expect("nothing names another representation");
+        let freshened =
+            freshen(&stored, &fields(head), &plain(), at(9), at(10)).expect("nothing names another representation");
         assert_eq!(freshened.fields, fields(after));
     }
 
@@ -280,7 +291,7 @@ mod tests {
     fn freshening_starts_the_age_anew_and_keeps_the_content() {
         let before = stored(Validator::Origin(tag(STRONG)), Modified::Origin(THEN));
         let head = fields(&[DATE, ("Age", "30"), ("ETag", STRONG), ("Last-Modified", "Thu, 01 Jan 2026 00:00:05 GMT")]);
-        let after = freshen(&before, &head, at(9), at(10)).expect("the entity-tag is the same");
+        let after = freshen(&before, &head, &plain(), at(9), at(10)).expect("the entity-tag is the same");
         assert_eq!((after.request_time, after.response_time), (at(9), at(10)));
         assert_eq!(after.initial_age, Duration::from_secs(31));
         assert_eq!(after.modified, Modified::Origin(HttpDate(THEN.0 + 5)));
@@ -292,6 +303,6 @@ mod tests {
     fn a_computed_date_stays_computed() {
         let before = stored(Validator::Origin(tag(STRONG)), COMPUTED);
         let head = fields(&[("Last-Modified", "Thu, 01 Jan 2026 00:00:05 GMT")]);
-        assert_eq!(freshen(&before, &head, at(9), at(10)).map(|after| after.modified), Some(COMPUTED));
+        assert_eq!(freshen(&before, &head, &plain(), at(9), at(10)).map(|after| after.modified), Some(COMPUTED));
     }
 }
