@@ -19,7 +19,7 @@ struct Line<'e> {
     route: &'e str,
     method: &'e str,
     path: &'e str,
-    /// The names in the query, in order.
+    /// The names of the query's values, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     query: Vec<&'e str>,
     status: u16,
@@ -43,7 +43,8 @@ pub fn line(exchange: &Exchange, route: &str) -> String {
         route,
         method: &exchange.method,
         path,
-        query: query.split('&').map(|p| p.split_once('=').map_or(p, |(n, _)| n)).filter(|n| !n.is_empty()).collect(),
+        // What has no name may be a token as a whole.
+        query: query.split('&').filter_map(|p| p.split_once('=')).map(|(name, _)| name).collect(),
         status: exchange.status,
         cache_status: exchange.cache_status.to_string(),
         origin_requests: exchange.origin_requests,
@@ -79,16 +80,14 @@ impl AccessLog {
         Ok(AccessLog { lines, left_out: AtomicU64::new(0) })
     }
 
-    /// Logs one exchange on the route of that name.
+    /// Logs one exchange on the route of that name. Where lines were left out before it, because the reader of the log
+    /// was too slow, a line says how many.
     pub fn record(&self, exchange: &Exchange, route: &str) {
-        if self.lines.try_send(line(exchange, route)).is_err() {
-            self.left_out.fetch_add(1, Relaxed);
+        let left_out = self.left_out.swap(0, Relaxed);
+        let gap = (left_out > 0).then(|| format!(r#"{{"left_out":{left_out}}}"#));
+        if gap.into_iter().chain([line(exchange, route)]).any(|line| self.lines.try_send(line).is_err()) {
+            self.left_out.fetch_add(left_out + 1, Relaxed);
         }
-    }
-
-    /// How many lines were left out because the reader of the log was too slow, or gone.
-    pub fn left_out(&self) -> u64 {
-        self.left_out.load(Relaxed)
     }
 }
 
@@ -131,9 +130,15 @@ mod tests {
         assert!(line.ends_with(r#""latency_ms":5.0,"mutation":"unknown"}"#), "{line}");
     }
 
-    /// Keeps what is written.
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>, Option<std::sync::mpsc::Sender<()>>);
+    /// Keeps what is written, and holds each flush up until it is received.
+    #[derive(Clone)]
+    struct Kept(Arc<Mutex<Vec<u8>>>, std::sync::mpsc::SyncSender<()>);
+
+    impl Kept {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().expect("nobody panics here").clone()).expect("lines are text")
+        }
+    }
 
     impl Write for Kept {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -141,22 +146,47 @@ mod tests {
         }
 
         fn flush(&mut self) -> std::io::Result<()> {
-            self.1.as_ref().map_or(Ok(()), |told| told.send(()).map_err(std::io::Error::other))
+            self.1.send(()).map_err(std::io::Error::other)
         }
     }
 
     #[test]
     fn lines_are_written_in_order_and_flushed() {
-        let (told, flushed) = std::sync::mpsc::channel();
-        let kept = Kept(Arc::default(), Some(told));
+        let (told, flushed) = std::sync::mpsc::sync_channel(0);
+        let kept = Kept(Arc::default(), told);
         let log = AccessLog::start(kept.clone()).expect("the system gives a thread");
         let exchange = sample::exchange(CacheStatus::Own { detail: None });
         log.record(&exchange, "first");
         flushed.recv().expect("the thread flushes after the first line");
         log.record(&exchange, "second");
         flushed.recv().expect("the thread flushes after the second line");
-        let written = String::from_utf8(kept.0.lock().expect("nobody panics here").clone()).expect("lines are text");
-        let routes: Vec<_> = written.lines().map(|l| l.contains(r#""route":"second""#)).collect();
-        assert_eq!((routes, log.left_out()), (vec![false, true], 0));
+        let routes: Vec<_> = kept.text().lines().map(|l| l.contains(r#""route":"second""#)).collect();
+        assert_eq!(routes, [false, true]);
+    }
+
+    #[test]
+    fn a_slow_reader_is_told_how_many_lines_it_missed() {
+        let (told, flushed) = std::sync::mpsc::sync_channel(0);
+        let kept = Kept(Arc::default(), told);
+        let log = AccessLog::start(kept.clone()).expect("the system gives a thread");
+        let exchange = sample::exchange(CacheStatus::Own { detail: None });
+        log.record(&exchange, "");
+        while kept.text().is_empty() {
+            std::thread::yield_now();
+        }
+        // The thread is held up until its flush is received, and takes nothing out meanwhile.
+        for _ in 0..WAITING + 3 {
+            log.record(&exchange, "");
+        }
+        flushed.recv().expect("the first line was flushed");
+        flushed.recv().expect("all that waited was flushed");
+        log.record(&exchange, "last");
+        flushed.recv().expect("the gap was flushed");
+        drop(log);
+        drop(flushed);
+        let text = kept.text();
+        let (before, after) = text.split_at(text.find("left_out").expect("the gap is told"));
+        assert_eq!(before.matches("time").count(), 1 + WAITING);
+        assert!(after.starts_with("left_out\":3}"), "{after}");
     }
 }

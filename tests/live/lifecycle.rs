@@ -67,6 +67,29 @@ fn readiness_is_seen_on_the_admin_listener() {
     }
 }
 
+/// One line of JSON per exchange, in which no value of the query and no credential stands.
+#[test]
+fn the_access_log_tells_each_exchange_and_no_secret() {
+    let origin = Origin::answering(json(&[], "true"));
+    let proxy = Proxy::start_with(&format!("origin.url = \"{}\"\n{CACHED}", origin.url), &["--access-log"]);
+    let mut printed = Vec::new();
+    for line in ["GET /a/1?page=2&token=hunter2&hunter3", "GET /a/1?page=2&token=hunter2&hunter3", "PUT /a/1"] {
+        let fields = ["Authorization: Bearer hunter4", "Cookie: session=hunter5", "X-Api-Key: hunter6"];
+        assert_eq!(proxy.ask(line, &fields, "").status(), 200);
+        printed.push(proxy.printed.recv().expect("it runs and logs"));
+    }
+    assert!(printed.iter().all(|line| !line.contains("hunter")), "{printed:?}");
+    let told: Vec<serde_json::Value> =
+        printed.iter().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    let keys = ["method", "path", "route", "status", "origin_requests", "mutation"];
+    let told: Vec<String> = told.iter().map(|line| keys.map(|key| line[key].to_string()).join(" ")).collect();
+    let a = r#""/a/1" "a" 200"#;
+    assert_eq!(
+        told,
+        [format!(r#""GET" {a} 1 null"#), format!(r#""GET" {a} 0 null"#), format!(r#""PUT" {a} 1 "done""#)]
+    );
+}
+
 #[test]
 fn exit_codes_say_what_is_wrong() {
     let folder = tempfile::TempDir::new().expect("a folder can be made");

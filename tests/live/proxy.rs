@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use tempfile::TempDir;
 
@@ -15,6 +16,8 @@ const LISTENERS: &str = "server.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0
 pub struct Proxy {
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    /// What it prints after its addresses.
+    pub printed: Receiver<String>,
     child: Child,
     _folder: TempDir,
 }
@@ -23,12 +26,19 @@ impl Proxy {
     /// Starts one with a configuration that names its origin.
     #[track_caller]
     pub fn start(config: &str) -> Proxy {
+        Proxy::start_with(config, &[])
+    }
+
+    /// Starts one with arguments besides.
+    #[track_caller]
+    pub fn start_with(config: &str, arguments: &[&str]) -> Proxy {
         let folder = TempDir::new().expect("a folder can be made");
         let file = folder.path().join("freshgate.toml");
         fs::write(&file, format!("{LISTENERS}{config}")).expect("a file can be written");
         let mut child = freshgate()
             .args(["serve", "--config"])
             .arg(&file)
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program was built for this test");
@@ -40,9 +50,11 @@ impl Proxy {
             listening = listening.or_else(|| after("listening on "));
             admin = admin.or_else(|| after("admin on "));
         }
-        thread::spawn(move || lines.for_each(drop));
+        let (print, printed) = channel();
+        // Printed lines are taken to the end, so that no program waits for a full pipe.
+        thread::spawn(move || lines.for_each(|line| drop(print.send(line))));
         let [address, admin] = [listening, admin].map(|address| address.expect("the loop ends with both"));
-        Proxy { address, admin, child, _folder: folder }
+        Proxy { address, admin, printed, child, _folder: folder }
     }
 
     /// A proxy whose paths below `/a` are cached in scope `public`, and all others in plain mode.
