@@ -275,6 +275,32 @@ fn hop_by_hop_fields_stop_here() {
 }
 
 #[test]
+fn a_field_that_stops_here_selects_nothing() {
+    let origin = Origin::start(|request, peer| {
+        let tenant = request.head.field("x-tenant").unwrap_or("none");
+        write(peer, json(&["Vary: X-Tenant", "Cache-Control: max-age=60"], &format!("\"{tenant}\"")).as_bytes());
+        After::Keep
+    });
+    let proxy = Proxy::caching(&origin.url);
+    for path in ["/a/1", "/unnamed"] {
+        let line = format!("GET {path}");
+        assert_eq!(proxy.ask(&line, &["Connection: X-Tenant", "X-Tenant: red"], "").text(), "\"none\"");
+        assert_eq!(proxy.ask(&line, &["X-Tenant: red"], "").text(), "\"red\"", "{path}");
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_not_meant_for_this_connection_is_none() {
+    let origin = Origin::answering(json(&[], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    for path in ["/a/1", "/unnamed"] {
+        let answer = proxy.ask(&format!("GET {path}"), &["Upgrade: websocket"], "");
+        assert!(answer.cache_status().contains("fwd=uri-miss"), "{answer:?}");
+        assert_eq!(origin.asked().head.field("upgrade"), None, "{path}");
+    }
+}
+
+#[test]
 fn every_final_response_says_what_the_cache_did() {
     let origin = Origin::answering(json(&[], "true"));
     let proxy = Proxy::caching(&origin.url);
