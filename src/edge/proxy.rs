@@ -322,6 +322,12 @@ impl ProxyHttp for Front {
         if error.is_none() && progress.answered {
             progress.end_mutation(None);
         }
+    /// What Pingora's own log lines say of a request: no query, which may hold a token.
+    fn request_summary(&self, session: &Session, _: &Progress) -> String {
+        let head = session.req_header();
+        format!("{} {}", head.method, head.uri.path())
+    }
+
         if let Some(Handed { passage, .. }) = progress.handed.take() {
             let mut exchange = passage.exchange;
             exchange.origin_bytes = session.upstream_body_bytes_received() as u64;

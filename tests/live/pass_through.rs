@@ -4,6 +4,7 @@ use crate::proxy::Proxy;
 use crate::scripted::{After, Origin, gate, json, write};
 use crate::wire::{chunk, status};
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const MIB: usize = 1024 * 1024;
 
@@ -298,6 +299,28 @@ fn an_upgrade_that_is_not_meant_for_this_connection_is_none() {
         assert!(answer.cache_status().contains("fwd=uri-miss"), "{answer:?}");
         assert_eq!(origin.asked().head.field("upgrade"), None, "{path}");
     }
+}
+
+/// The first answer leaves a pooled connection, on which the second request is sent; the origin closes it, and the
+/// request is sent again: Pingora has a line for that in the log.
+#[test]
+fn no_query_is_in_the_log() {
+    let answered = AtomicBool::new(false);
+    let origin = Origin::start(move |request, peer| {
+        if request.line().contains("s3cret") && !answered.swap(true, Ordering::SeqCst) {
+            return After::Close;
+        }
+        write(peer, json(&[], "true").as_bytes());
+        After::Keep
+    });
+    let proxy = Proxy::caching(&origin.url);
+    let mut client = proxy.connect();
+    for target in ["/a/1", "/a/1?token=s3cret"] {
+        client.ask(&format!("OPTIONS {target}"), &[], "");
+        assert_eq!(client.response().status(), 200, "{target}");
+    }
+    assert_eq!(origin.times_asked(), 3, "it was sent twice");
+    assert!(!proxy.log().contains("s3cret"), "{}", proxy.log());
 }
 
 #[test]
