@@ -7,7 +7,7 @@ use crate::edge::head::{Arrival, Refusal, Rules};
 use crate::edge::{http2, writer};
 use crate::field::{Fields, entity_tag};
 use crate::origin::peer::Peers;
-use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, rescue};
+use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, head, rescue};
 use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
 use crate::policy::HostField;
 use crate::semantics::cache_status::{CacheStatus, Detail};
@@ -239,6 +239,7 @@ impl ProxyHttp for Front {
         progress: &mut Progress,
     ) -> pingora::Result<()> {
         let status = response.status.as_u16();
+        check_readings(progress.handed.as_ref(), response)?;
         if status != 101 {
             drop_hop_by_hop(response);
         }
@@ -318,16 +319,16 @@ impl ProxyHttp for Front {
         *error.esource() != ErrorSource::Internal
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, progress: &mut Progress) {
-        if error.is_none() && progress.answered {
-            progress.end_mutation(None);
-        }
     /// What Pingora's own log lines say of a request: no query, which may hold a token.
     fn request_summary(&self, session: &Session, _: &Progress) -> String {
         let head = session.req_header();
         format!("{} {}", head.method, head.uri.path())
     }
 
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, progress: &mut Progress) {
+        if error.is_none() && progress.answered {
+            progress.end_mutation(None);
+        }
         if let Some(Handed { passage, .. }) = progress.handed.take() {
             let mut exchange = passage.exchange;
             exchange.origin_bytes = session.upstream_body_bytes_received() as u64;
@@ -438,6 +439,22 @@ async fn respond(session: &mut Session, head: Head, content: Content) -> pingora
     }
 }
 
+/// Holds what streams through to what [`origin::head`](crate::origin::head) asks of what is read whole: one reading.
+fn check_readings(handed: Option<&Handed>, response: &ResponseHeader) -> pingora::Result<()> {
+    let Some(Handed { request, upgrades, .. }) = handed else { return Err(status_error(500)) };
+    let read = match response.status.as_u16() {
+        // Nobody asked for another protocol: what follows is not HTTP (RFC 9110 §7.8).
+        101 if !upgrades => Err("it switched protocols unasked".to_owned()),
+        100..200 => Ok(()),
+        status => head::framing(&request.method, status, &head_of(response).fields).map(|_| ()),
+    };
+    read.map_err(|why| {
+        let mut error = Error::explain(ErrorType::InvalidHTTPHeader, why);
+        error.as_up();
+        error
+    })
+}
+
 /// Takes out of a response what belongs to the origin's connection (RFC 9110 §7.6.1). Pingora sets Connection itself and
 /// reads Transfer-Encoding, and passes on no trailers.
 fn drop_hop_by_hop(response: &mut ResponseHeader) {
@@ -452,6 +469,11 @@ fn drop_hop_by_hop(response: &mut ResponseHeader) {
     }
     for name in ["keep-alive", "proxy-connection", "trailer"] {
         response.remove_header(name);
+    }
+    if response.status == http::StatusCode::NO_CONTENT {
+        // Whatever was announced, there is no body (RFC 9112 §6.1, RFC 9110 §8.6).
+        response.remove_header("content-length");
+        response.remove_header("transfer-encoding");
     }
 }
 
