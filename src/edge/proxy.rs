@@ -16,6 +16,7 @@ use crate::semantics::request::{Request, Scheme};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use http::uri::PathAndQuery;
 use pingora::apps::HttpServerOptions;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v2::server::default_h2_options;
@@ -229,7 +230,7 @@ impl ProxyHttp for Front {
         }
         let target =
             if request.path == "*" { "*".into() } else { format!("{}{}", policy.origin.path, request.target()) };
-        upstream.set_raw_path(target.as_bytes())
+        upstream.set_raw_path(carried(target).as_bytes())
     }
 
     async fn upstream_response_filter(
@@ -475,6 +476,15 @@ fn drop_hop_by_hop(response: &mut ResponseHeader) {
         response.remove_header("content-length");
         response.remove_header("transfer-encoding");
     }
+}
+
+/// `target` in a form that Pingora can carry. Octets that no URI has (RFC 3986 §2) are percent-encoded where it would
+/// refuse them: to whoever decodes that is the same name.
+pub fn carried(target: String) -> String {
+    if PathAndQuery::try_from(target.as_str()).is_ok() {
+        return target;
+    }
+    ["\"", "<", ">", "`"].iter().fold(target, |target, odd| target.replace(odd, &format!("%{:02X}", odd.as_bytes()[0])))
 }
 
 fn head_of(response: &ResponseHeader) -> Head {

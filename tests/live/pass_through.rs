@@ -301,6 +301,19 @@ fn an_upgrade_that_is_not_meant_for_this_connection_is_none() {
     }
 }
 
+/// No URI has these octets (RFC 3986 §2), and some clients send them all the same.
+#[test]
+fn a_target_that_is_no_uri_reaches_the_origin_on_any_route() {
+    let origin = Origin::answering(json(&[], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    let target = "/a/`<x>`?name=\"cola\"&<y>";
+    for (method, seen) in [("GET", target), ("OPTIONS", "/a/%60%3Cx%3E%60?name=%22cola%22&%3Cy%3E")] {
+        let answer = proxy.ask(&format!("{method} {target}"), &[], "");
+        assert_eq!(answer.status(), 200, "{method}: {answer:?}");
+        assert_eq!(origin.asked().line(), format!("{method} {seen}"));
+    }
+}
+
 /// The first answer leaves a pooled connection, on which the second request is sent; the origin closes it, and the
 /// request is sent again: Pingora has a line for that in the log.
 #[test]
