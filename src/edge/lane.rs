@@ -67,7 +67,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const LINGER_OCTETS: usize = 1024 * 1024;
 
 /// Zero means no limit.
-fn limited(limit: Duration) -> Duration {
+pub(super) fn limited(limit: Duration) -> Duration {
     if limit.is_zero() { Duration::MAX } else { limit }
 }
 

@@ -4,7 +4,7 @@
 //! pass. An HTTP/2 request is judged in `request_filter`, by the same pipeline, and answered there if it can be.
 
 use crate::edge::head::{Arrival, Refusal, Rules};
-use crate::edge::{http2, writer};
+use crate::edge::{http2, lane::limited, writer};
 use crate::field::{Fields, entity_tag};
 use crate::origin::peer::Peers;
 use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, head, rescue};
@@ -111,6 +111,8 @@ impl ProxyHttp for Front {
     /// Judges an HTTP/2 request; `true` if it has been answered.
     async fn request_filter(&self, session: &mut Session, progress: &mut Progress) -> pingora::Result<bool> {
         if progress.handed.is_none() {
+            // Of HTTP/2 Pingora waits without end, for what the client sends and until it takes what it is sent.
+            session.set_write_timeout(Some(writer::STALL));
             match self.judge(session).await? {
                 Handled::Answer(answer) => {
                     self.deliver(session, answer).await?;
@@ -381,7 +383,8 @@ impl Front {
         let passed = match self.pipeline.classify(&request) {
             Class::Retrieve if !request.has_body => return Ok(self.pipeline.retrieve(request, None).await),
             Class::Mutate if short => {
-                let body = read_whole(session, length.unwrap_or(0)).await?;
+                let patience = limited(policy.server.limits.idle_timeout);
+                let body = read_whole(session, length.unwrap_or(0), patience).await?;
                 return Ok(Handled::Answer(self.pipeline.mutate(request, body, None).await));
             }
             Class::Pass(why) => self.pipeline.pass(&request, why).await,
@@ -402,10 +405,15 @@ impl Front {
     }
 }
 
-/// The body of an HTTP/2 request whose length is known.
-async fn read_whole(session: &mut Session, length: u64) -> pingora::Result<Bytes> {
+/// The body of an HTTP/2 request whose length is known; `patience` is for each part of it.
+async fn read_whole(session: &mut Session, length: u64, patience: Duration) -> pingora::Result<Bytes> {
+    let late = |_| {
+        let mut error = Error::new(ErrorType::ReadTimedout);
+        error.as_down();
+        error
+    };
     let mut body = BytesMut::new();
-    while let Some(octets) = session.read_request_body().await? {
+    while let Some(octets) = timeout(patience, session.read_request_body()).await.map_err(late)?? {
         body.extend_from_slice(&octets);
         if body.len() as u64 > length {
             return Err(status_error(400));
