@@ -11,6 +11,7 @@ use crate::edge::operator::Operator;
 use crate::origin::http::HttpOrigin;
 use crate::pipeline::{Observer, Pipeline};
 use crate::policy::{Freshness, Policy};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -106,11 +107,11 @@ async fn serve(policy: Policy, extras: Extras) -> ExitCode {
         Err(error) => return refused(&error),
     };
     for address in process.public() {
-        println!("listening on {address}");
+        say(&format!("listening on {address}"));
     }
-    println!("admin on {}", process.admin());
+    say(&format!("admin on {}", process.admin()));
     if extras.learns {
-        println!("The page to open: http://{}/", process.admin());
+        say(&format!("The page to open: http://{}/", process.admin()));
     }
     let (stop, stopped) = watch::channel(false);
     let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
@@ -216,10 +217,15 @@ async fn tell(learned: Arc<Mutex<Learned>>) {
         every.tick().await;
         let text = learned.lock().expect("no holder of this lock panics").table().text(LEARNED_ROWS);
         if text != last {
-            println!("\n{text}");
+            say(&format!("\n{text}"));
             last = text;
         }
     }
+}
+
+/// Says something on stdout. That nobody reads it any more is no reason to end.
+fn say(text: &str) {
+    drop(writeln!(std::io::stdout(), "{text}"));
 }
 
 /// Everybody who wants to know of each exchange.

@@ -148,6 +148,7 @@ impl Line {
         }
         let persists = message::persists(&fields, http11);
         let upgrades = http11 && fields.contains("upgrade") && has_option(&fields, "upgrade");
+        drop_nominated(&mut fields, upgrades);
         let version = if http11 { Version::Http11 } else { Version::Http10 };
         let Arrival { scheme, client } = arrival;
         let has_body = body != RequestBody::None;
@@ -219,6 +220,16 @@ fn refuse_nominations(fields: &field::Fields, credentials: &[Credential]) -> Res
         }
     }
     Ok(())
+}
+
+/// Takes out what Connection names, before anything is decided: the origin will not see it, so it must select nothing
+/// here either. Upgrade stays where it is meant for this connection, and nowhere else (RFC 9110 §7.6.1, §7.8).
+fn drop_nominated(fields: &mut field::Fields, upgrades: bool) {
+    let named: Vec<Vec<u8>> = field::list(fields.get_all("connection")).map(<[u8]>::to_vec).collect();
+    fields.retain(|name, _| match name.eq_ignore_ascii_case(b"upgrade") {
+        true => upgrades,
+        false => !named.iter().any(|named| name.eq_ignore_ascii_case(named)),
+    });
 }
 
 /// RFC 9110 §10.1.1: 100-continue is the only expectation there is; HTTP/1.0 has none.
@@ -466,6 +477,19 @@ mod tests {
         refused(get("A b\r\n"), 400);
         refused(get("A\u{1}: b\r\n"), 400);
         refused(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400);
+    }
+
+    #[test]
+    fn what_is_for_this_connection_alone_goes_no_further() {
+        #[track_caller]
+        fn check(lines: &str, left: &[&str]) {
+            let fields = accepted(&get(lines)).request.fields;
+            let names: Vec<_> = fields.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();
+            assert_eq!(names[1..], *left, "{lines:?}");
+        }
+        check("Connection: X-A, close\r\nx-a: 1\r\nX-B: 2\r\n", &["Connection", "X-B"]);
+        check("Connection: upgrade\r\nUpgrade: websocket\r\n", &["Connection", "Upgrade"]);
+        check("Upgrade: websocket\r\n", &[]);
     }
 
     #[test]

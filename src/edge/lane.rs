@@ -3,7 +3,7 @@
 
 use crate::edge::handover::{Extent, OneRequest};
 use crate::edge::head::{self, Arrival, Parsed, Received, Refusal, RequestBody, Rules};
-use crate::edge::proxy::{Handed, Proxy, UPGRADED_SILENCE};
+use crate::edge::proxy::{Handed, Proxy, UPGRADED_SILENCE, carried};
 use crate::edge::writer::{self, Recipient};
 use crate::field::Fields;
 use crate::message;
@@ -67,7 +67,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const LINGER_OCTETS: usize = 1024 * 1024;
 
 /// Zero means no limit.
-fn limited(limit: Duration) -> Duration {
+pub(super) fn limited(limit: Duration) -> Duration {
     if limit.is_zero() { Duration::MAX } else { limit }
 }
 
@@ -212,7 +212,7 @@ impl Lane {
     ) -> Option<Connection> {
         let Connection { stream, buffer: unread, arrival } = connection;
         let Received { request, body, upgrades, .. } = received;
-        let mut buffer = head_octets(&request, continued);
+        let mut buffer = head_octets(&request, &carried(request.target()), continued);
         let head = buffer.len();
         buffer.unsplit(unread);
         let extent = match body {
@@ -369,7 +369,7 @@ impl Lane {
         });
         let mut answer = self.pipeline.refuse(Some(request), 200, "");
         answer.head.fields.set("Content-Type", "message/http");
-        answer.content = Content::Whole(head_octets(&seen, false).freeze());
+        answer.content = Content::Whole(head_octets(&seen, &seen.target(), false).freeze());
         answer
     }
 }
@@ -381,12 +381,12 @@ fn proceed() -> Head {
     Head { status: 100, reason: Bytes::from_static(b"Continue"), fields: Fields::new() }
 }
 
-/// The head of a request as octets, in origin-form whatever form it came in. `continued`: without the expectation, which
-/// has been met.
-fn head_octets(request: &Request, continued: bool) -> BytesMut {
+/// The head of a request for `target` as octets, in origin-form whatever form it came in. `continued`: without the
+/// expectation, which has been met.
+fn head_octets(request: &Request, target: &str, continued: bool) -> BytesMut {
     let version = if request.version == Version::Http10 { "1.0" } else { "1.1" };
     let mut out = BytesMut::with_capacity(1024);
-    out.extend_from_slice(format!("{} {} HTTP/{version}\r\n", request.method, request.target()).as_bytes());
+    out.extend_from_slice(format!("{} {target} HTTP/{version}\r\n", request.method).as_bytes());
     for (name, value) in request.fields.iter() {
         if !(continued && name.eq_ignore_ascii_case(b"expect")) {
             message::put_line(&mut out, name, value);

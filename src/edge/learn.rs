@@ -24,6 +24,9 @@ const MAX_TARGETS: usize = 10_000;
 /// How many contents of a learned path are told apart.
 const MAX_CONTENTS: usize = 10_000;
 
+/// How many characters of a path a terminal is shown: one long URL must not push the numbers out of sight.
+const MAX_WIDTH: usize = 60;
+
 /// What paths beyond the bound are counted as.
 pub const OTHER: &str = "(other)";
 
@@ -208,7 +211,7 @@ impl Table {
             return format!("{}\n", self.conclusion);
         }
         let shown = &self.paths[..rows.min(self.paths.len())];
-        let width = shown.iter().map(|r| r.path.chars().count()).fold("learned path".len(), usize::max);
+        let width = shown.iter().map(|r| r.path.chars().count()).fold("learned path".len(), usize::max).min(MAX_WIDTH);
         let mut text = format!(
             "{:width$}  {:>8}  {:>8}  {:>6}  {:>8}  {:>18}  {:>18}  {:>18}\n",
             "learned path", "requests", "contents", "304", "saved", "fresh = 30s", "fresh = 5m", "fresh = 30m"
@@ -221,7 +224,7 @@ impl Table {
             let (saved, [short, middle, long]) = (bytes(*bytes_saved), given);
             writeln!(
                 text,
-                "{path:width$}  {requests:>8}  {contents:>8}  {not_modified:>6}  {saved:>8}  {short:>18}  {middle:>18}  {long:>18}"
+                "{path:width$.width$}  {requests:>8}  {contents:>8}  {not_modified:>6}  {saved:>8}  {short:>18}  {middle:>18}  {long:>18}"
             )
             .expect("a string takes everything");
         }
@@ -445,6 +448,14 @@ mod tests {
         and 1 more
         With --fresh 30s, 2 of 7 reads would have come from the store, none of them stale.
         "#);
+    }
+
+    #[test]
+    fn a_long_path_leaves_the_table_narrow() {
+        let mut learned = Learned::new();
+        learned.observe(&Exchange { target: format!("/{}", "x".repeat(3000)), ..read(1, ALICE, 1) });
+        let widest = learned.table().text(9).lines().map(|line| line.len()).max();
+        assert_eq!(widest, Some(60 + "  requests  contents     304     saved".len() + 3 * 20));
     }
 
     #[track_caller]

@@ -4,10 +4,10 @@
 //! pass. An HTTP/2 request is judged in `request_filter`, by the same pipeline, and answered there if it can be.
 
 use crate::edge::head::{Arrival, Refusal, Rules};
-use crate::edge::{http2, writer};
+use crate::edge::{http2, lane::limited, writer};
 use crate::field::{Fields, entity_tag};
 use crate::origin::peer::Peers;
-use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, rescue};
+use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, head, rescue};
 use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
 use crate::policy::HostField;
 use crate::semantics::cache_status::{CacheStatus, Detail};
@@ -16,6 +16,7 @@ use crate::semantics::request::{Request, Scheme};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use http::uri::PathAndQuery;
 use pingora::apps::HttpServerOptions;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v2::server::default_h2_options;
@@ -110,6 +111,8 @@ impl ProxyHttp for Front {
     /// Judges an HTTP/2 request; `true` if it has been answered.
     async fn request_filter(&self, session: &mut Session, progress: &mut Progress) -> pingora::Result<bool> {
         if progress.handed.is_none() {
+            // Of HTTP/2 Pingora waits without end, for what the client sends and until it takes what it is sent.
+            session.set_write_timeout(Some(writer::STALL));
             match self.judge(session).await? {
                 Handled::Answer(answer) => {
                     self.deliver(session, answer).await?;
@@ -229,7 +232,7 @@ impl ProxyHttp for Front {
         }
         let target =
             if request.path == "*" { "*".into() } else { format!("{}{}", policy.origin.path, request.target()) };
-        upstream.set_raw_path(target.as_bytes())
+        upstream.set_raw_path(carried(target).as_bytes())
     }
 
     async fn upstream_response_filter(
@@ -239,6 +242,7 @@ impl ProxyHttp for Front {
         progress: &mut Progress,
     ) -> pingora::Result<()> {
         let status = response.status.as_u16();
+        check_readings(progress.handed.as_ref(), response)?;
         if status != 101 {
             drop_hop_by_hop(response);
         }
@@ -318,6 +322,12 @@ impl ProxyHttp for Front {
         *error.esource() != ErrorSource::Internal
     }
 
+    /// What Pingora's own log lines say of a request: no query, which may hold a token.
+    fn request_summary(&self, session: &Session, _: &Progress) -> String {
+        let head = session.req_header();
+        format!("{} {}", head.method, head.uri.path())
+    }
+
     async fn logging(&self, session: &mut Session, error: Option<&Error>, progress: &mut Progress) {
         if error.is_none() && progress.answered {
             progress.end_mutation(None);
@@ -373,7 +383,8 @@ impl Front {
         let passed = match self.pipeline.classify(&request) {
             Class::Retrieve if !request.has_body => return Ok(self.pipeline.retrieve(request, None).await),
             Class::Mutate if short => {
-                let body = read_whole(session, length.unwrap_or(0)).await?;
+                let patience = limited(policy.server.limits.idle_timeout);
+                let body = read_whole(session, length.unwrap_or(0), patience).await?;
                 return Ok(Handled::Answer(self.pipeline.mutate(request, body, None).await));
             }
             Class::Pass(why) => self.pipeline.pass(&request, why).await,
@@ -394,10 +405,15 @@ impl Front {
     }
 }
 
-/// The body of an HTTP/2 request whose length is known.
-async fn read_whole(session: &mut Session, length: u64) -> pingora::Result<Bytes> {
+/// The body of an HTTP/2 request whose length is known; `patience` is for each part of it.
+async fn read_whole(session: &mut Session, length: u64, patience: Duration) -> pingora::Result<Bytes> {
+    let late = |_| {
+        let mut error = Error::new(ErrorType::ReadTimedout);
+        error.as_down();
+        error
+    };
     let mut body = BytesMut::new();
-    while let Some(octets) = session.read_request_body().await? {
+    while let Some(octets) = timeout(patience, session.read_request_body()).await.map_err(late)?? {
         body.extend_from_slice(&octets);
         if body.len() as u64 > length {
             return Err(status_error(400));
@@ -432,6 +448,22 @@ async fn respond(session: &mut Session, head: Head, content: Content) -> pingora
     }
 }
 
+/// Holds what streams through to what [`origin::head`](crate::origin::head) asks of what is read whole: one reading.
+fn check_readings(handed: Option<&Handed>, response: &ResponseHeader) -> pingora::Result<()> {
+    let Some(Handed { request, upgrades, .. }) = handed else { return Err(status_error(500)) };
+    let read = match response.status.as_u16() {
+        // Nobody asked for another protocol: what follows is not HTTP (RFC 9110 §7.8).
+        101 if !upgrades => Err("it switched protocols unasked".to_owned()),
+        100..200 => Ok(()),
+        status => head::framing(&request.method, status, &head_of(response).fields).map(|_| ()),
+    };
+    read.map_err(|why| {
+        let mut error = Error::explain(ErrorType::InvalidHTTPHeader, why);
+        error.as_up();
+        error
+    })
+}
+
 /// Takes out of a response what belongs to the origin's connection (RFC 9110 §7.6.1). Pingora sets Connection itself and
 /// reads Transfer-Encoding, and passes on no trailers.
 fn drop_hop_by_hop(response: &mut ResponseHeader) {
@@ -447,6 +479,20 @@ fn drop_hop_by_hop(response: &mut ResponseHeader) {
     for name in ["keep-alive", "proxy-connection", "trailer"] {
         response.remove_header(name);
     }
+    if response.status == http::StatusCode::NO_CONTENT {
+        // Whatever was announced, there is no body (RFC 9112 §6.1, RFC 9110 §8.6).
+        response.remove_header("content-length");
+        response.remove_header("transfer-encoding");
+    }
+}
+
+/// `target` in a form that Pingora can carry. Octets that no URI has (RFC 3986 §2) are percent-encoded where it would
+/// refuse them: to whoever decodes that is the same name.
+pub fn carried(target: String) -> String {
+    if PathAndQuery::try_from(target.as_str()).is_ok() {
+        return target;
+    }
+    ["\"", "<", ">", "`"].iter().fold(target, |target, odd| target.replace(odd, &format!("%{:02X}", odd.as_bytes()[0])))
 }
 
 fn head_of(response: &ResponseHeader) -> Head {

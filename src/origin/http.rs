@@ -16,9 +16,10 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use pingora::connectors::TransportConnector;
 use pingora::protocols::Stream;
 use pingora::upstreams::peer::{HttpPeer, Peer};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// An origin reached over TCP or TLS.
@@ -84,16 +85,11 @@ impl HttpOrigin {
         ask: &Ask,
         interim: Option<&Interim>,
     ) -> Result<Reply, Failed> {
-        let sent = self.send(&mut connection, ask).await;
-        // An origin may answer and close before it has read everything (413): its answer counts, if there is one.
-        let received = match timeout(self.policy.response_timeout, connection.final_head(interim)).await {
-            Ok(Ok(received)) => received,
-            Ok(Err(failed)) => return Err(Failed { error: sent.err().unwrap_or(failed.error), ..failed }),
-            Err(_) => return Err(Failed { error: late("the head of its answer"), answered: true }),
-        };
+        let (sent, received) = self.converse(&mut connection, ask, interim).await;
+        let received = received?;
         let framing = head::framing(&ask.method, received.head.status, &received.head.fields)
             .map_err(|why| Failed { error: broken(&format!("it sent {why}")), answered: true })?;
-        let persists = sent.is_ok() && message::persists(&received.head.fields, received.http11);
+        let persists = sent && message::persists(&received.head.fields, received.http11);
         let mut head = received.head;
         // Of the framing only the length is kept where there is no body to count: it is that of the 200 (RFC 9110 §9.3.2).
         let described = head.fields.get("content-length").map(Bytes::copy_from_slice);
@@ -104,7 +100,32 @@ impl HttpOrigin {
         Ok(Reply { head, framing, body: self.body(connection, framing, persists) })
     }
 
-    async fn send(&self, connection: &mut Connection, ask: &Ask) -> Result<(), OriginError> {
+    /// Sends `ask` and reads the head of its answer, side by side: an origin may answer before it has read everything
+    /// (413), and then read no more. Says whether all was sent.
+    async fn converse(
+        &self,
+        connection: &mut Connection,
+        ask: &Ask,
+        interim: Option<&Interim>,
+    ) -> (bool, Result<Received, Failed>) {
+        let (mut reader, mut writer) = tokio::io::split(&mut connection.stream);
+        let mut sending = pin!(self.send(&mut writer, ask));
+        let mut answer = pin!(final_head(&mut reader, &mut connection.buffer, interim));
+        let sent = tokio::select! {
+            biased;
+            sent = &mut sending => sent,
+            early = &mut answer => return (false, early),
+        };
+        let received = timeout(self.policy.response_timeout, answer)
+            .await
+            .unwrap_or_else(|_| Err(Failed { error: late("the head of its answer"), answered: true }));
+        match (sent, received) {
+            (Err(error), Err(failed)) => (false, Err(Failed { error, ..failed })),
+            (sent, received) => (sent.is_ok(), received),
+        }
+    }
+
+    async fn send(&self, stream: &mut (impl AsyncWrite + Unpin), ask: &Ask) -> Result<(), OriginError> {
         let target = if ask.target == "*" { ask.target.clone() } else { format!("{}{}", self.policy.path, ask.target) };
         let mut fields = ask.fields.clone();
         if self.policy.host == HostField::Origin || !fields.contains("host") {
@@ -112,9 +133,9 @@ impl HttpOrigin {
         }
         let octets = head::request(&ask.method, &target, &fields, ask.has_body.then_some(&ask.body));
         let write = async {
-            connection.stream.write_all(&octets).await?;
-            connection.stream.write_all(&ask.body).await?;
-            connection.stream.flush().await
+            stream.write_all(&octets).await?;
+            stream.write_all(&ask.body).await?;
+            stream.flush().await
         };
         match timeout(self.policy.response_timeout, write).await {
             Ok(Ok(())) => Ok(()),
@@ -171,43 +192,42 @@ impl Origin for HttpOrigin {
     }
 }
 
-impl Connection {
-    /// The first head that is not 1xx. At most [`MAX_INTERIM`] of those are relayed; none makes the origin wait.
-    async fn final_head(&mut self, interim: Option<&Interim>) -> Result<Received, Failed> {
-        let mut relayed = 0;
-        let mut answered = false;
-        loop {
-            let received = loop {
-                match head::take(&mut self.buffer) {
-                    Ok(Some(received)) => break received,
-                    Ok(None) => {}
-                    Err(why) => return Err(Failed { error: broken(&format!("it sent {why}")), answered: true }),
-                }
-                match self.stream.read_buf(&mut self.buffer).await {
-                    Ok(1..) => answered = true,
-                    Ok(0) => {
-                        return Err(Failed {
-                            error: broken("it closed the connection instead of answering"),
-                            answered,
-                        });
-                    }
-                    Err(error) => {
-                        return Err(Failed { error: broken(&format!("the connection broke: {error}")), answered });
-                    }
-                }
-            };
-            match received.head.status {
-                // Nobody asked for another protocol: what follows is not HTTP (RFC 9110 §7.8).
-                101 => return Err(Failed { error: broken("it switched protocols unasked"), answered: true }),
-                100..200 => {
-                    relayed += 1;
-                    if let Some(interim) = interim.filter(|_| relayed <= MAX_INTERIM) {
-                        // A full or closed channel costs the client a hint, never the origin its time.
-                        drop(interim.try_send(end_to_end(received.head)));
-                    }
-                }
-                _ => return Ok(received),
+/// The first head that is not 1xx. At most [`MAX_INTERIM`] of those are relayed; none makes the origin wait.
+async fn final_head(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+    interim: Option<&Interim>,
+) -> Result<Received, Failed> {
+    let mut relayed = 0;
+    let mut answered = false;
+    loop {
+        let received = loop {
+            match head::take(buffer) {
+                Ok(Some(received)) => break received,
+                Ok(None) => {}
+                Err(why) => return Err(Failed { error: broken(&format!("it sent {why}")), answered: true }),
             }
+            match stream.read_buf(buffer).await {
+                Ok(1..) => answered = true,
+                Ok(0) => {
+                    return Err(Failed { error: broken("it closed the connection instead of answering"), answered });
+                }
+                Err(error) => {
+                    return Err(Failed { error: broken(&format!("the connection broke: {error}")), answered });
+                }
+            }
+        };
+        match received.head.status {
+            // Nobody asked for another protocol: what follows is not HTTP (RFC 9110 §7.8).
+            101 => return Err(Failed { error: broken("it switched protocols unasked"), answered: true }),
+            100..200 => {
+                relayed += 1;
+                if let Some(interim) = interim.filter(|_| relayed <= MAX_INTERIM) {
+                    // A full or closed channel costs the client a hint, never the origin its time.
+                    drop(interim.try_send(end_to_end(received.head)));
+                }
+            }
+            _ => return Ok(received),
         }
     }
 }
@@ -504,6 +524,23 @@ mod tests {
         let server = Wire::start(vec![vec![Act::Read], vec![Act::Read, Act::Write(OK)]]).await;
         let error = origin_of(&policy(&server)).ask(get(), None).await.expect_err("nobody answered");
         assert_eq!(error.kind, OriginErrorKind::Protocol);
+    }
+
+    /// "A client sending a message body SHOULD monitor the network connection for an error status code while it is
+    /// transmitting the request" (RFC 9110 §10.1.1 has the server's side: it may answer before it has read all).
+    #[tokio::test]
+    async fn an_answer_that_comes_before_the_request_is_read_counts_at_once() {
+        let refusal = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n";
+        let server = Wire::start(vec![vec![Act::Write(refusal), Act::Wait]]).await;
+        let hour = Duration::from_secs(3600);
+        let policy = policy::Origin { response_timeout: hour, ..policy(&server) };
+        // More than any two sockets hold between them.
+        let body = Bytes::from(vec![b'x'; 64 << 20]);
+        let put = Ask { body, has_body: true, ..ask("PUT", Sending::Once) };
+        let origin = origin_of(&policy);
+        let reply = timeout(Duration::from_secs(30), origin.ask(put, None)).await.expect("it does not wait for more");
+        assert_eq!(reply.expect("a reply").head.status, 413);
+        server.go_on();
     }
 
     #[tokio::test]

@@ -161,7 +161,7 @@ impl Fetch {
 
     async fn attempt(&mut self) -> Result<Arrival, Mismatch> {
         let pipeline = self.pipeline.clone();
-        let _permit = match pipeline.permit().await {
+        let _permit = match pipeline.permit(false).await {
             Ok(permit) => permit,
             Err(error) => return Ok(Arrival::Failed(error)),
         };

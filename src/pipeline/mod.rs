@@ -94,7 +94,14 @@ pub struct Passage {
     /// For a mutation that is too large to be read whole: its barrier.
     pub mutation: Option<StreamedMutation>,
     /// One of the origin's `max_concurrent`; held until the final head has come.
-    pub permit: Option<OwnedSemaphorePermit>,
+    pub permit: Option<Permit>,
+}
+
+/// Leave to have one request at the origin.
+#[derive(Debug)]
+pub struct Permit {
+    _request: OwnedSemaphorePermit,
+    _upload: Option<OwnedSemaphorePermit>,
 }
 
 /// Where records of exchanges go.
@@ -112,6 +119,8 @@ pub struct Pipeline {
     origin: Arc<dyn Origin>,
     observer: Observer,
     permits: Arc<Semaphore>,
+    /// How many of those may be for requests whose bodies stream: who sends a byte a minute must not keep out all others.
+    uploads: Arc<Semaphore>,
     /// Boot time in milliseconds until which background work leaves the origin alone: it said 429 with Retry-After.
     rests_until: AtomicU64,
 }
@@ -138,6 +147,7 @@ impl Pipeline {
             changes: Arc::new(Log::new(CHANGES)),
             acceptances: Acceptances::default(),
             permits: Arc::new(Semaphore::new(permits)),
+            uploads: Arc::new(Semaphore::new((permits / 2).max(1))),
             rests_until: AtomicU64::new(0),
             policy,
             clock,
@@ -179,7 +189,7 @@ impl Pipeline {
         forwarded.detail = Some(why);
         exchange.cache_status = CacheStatus::Forward(forwarded);
         exchange.origin_requests = 1;
-        let permit = match self.permit().await {
+        let permit = match self.permit(request.has_body).await {
             Ok(permit) => permit,
             Err(error) => return Err(self.failure(exchange, &error)),
         };
@@ -202,11 +212,16 @@ impl Pipeline {
         own_answer(exchange, status, why)
     }
 
-    /// One of the origin's `max_concurrent` requests; waited for as long as for an answer.
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, OriginError> {
-        let wait = self.policy.origin.response_timeout;
-        match tokio::time::timeout(wait, self.permits.clone().acquire_owned()).await {
-            Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
+    /// One of the origin's `max_concurrent` requests; waited for as long as for an answer. `uploads`: its body comes as
+    /// the client sends it.
+    async fn permit(&self, uploads: bool) -> Result<Permit, OriginError> {
+        let one = async |of: &Arc<Semaphore>| of.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let both = async {
+            let _upload = if uploads { Some(one(&self.uploads).await) } else { None };
+            Permit { _request: one(&self.permits).await, _upload }
+        };
+        match tokio::time::timeout(self.policy.origin.response_timeout, both).await {
+            Ok(permit) => Ok(permit),
             Err(_) => Err(OriginError {
                 kind: OriginErrorKind::Saturated,
                 cause: format!("{} requests to the origin were under way", self.policy.origin.max_concurrent),

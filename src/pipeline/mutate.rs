@@ -9,7 +9,7 @@ use crate::changes::{Cause, Change, EntityChange};
 use crate::field::{connection, entity_tag};
 use crate::origin::{Ask, Framing, Head, Interim, OriginError, OriginErrorKind, Reply, Sending};
 use crate::pipeline::exchange::{Exchange, MutationRecord};
-use crate::pipeline::{Answer, Content, Pipeline};
+use crate::pipeline::{Answer, Content, Permit, Pipeline};
 use crate::semantics::answer;
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
 use crate::semantics::forwarding;
@@ -121,7 +121,7 @@ impl Mutation {
         let pipeline = self.pipeline.clone();
         let mut forwarded = Forwarded::because(Forward::Method);
         self.exchange.cache_status = CacheStatus::Forward(forwarded);
-        let permit = match pipeline.permit().await {
+        let permit = match pipeline.permit(false).await {
             Ok(permit) => permit,
             // Nothing was sent, so nothing can have changed.
             Err(error) => {
@@ -134,7 +134,7 @@ impl Mutation {
         self.exchange.cache_status = CacheStatus::Forward(forwarded);
         self.exchange.origin_requests = 1;
         let cap = tokio::time::sleep(pipeline.policy.origin.response_timeout);
-        let work = self.exchange(body, interim, &barrier, tell);
+        let work = self.exchange(body, interim, &barrier, tell, permit);
         tokio::pin!(cap, work);
         tokio::select! {
             biased;
@@ -145,7 +145,6 @@ impl Mutation {
                 work.await;
             }
         }
-        drop(permit);
     }
 
     async fn exchange(
@@ -154,6 +153,7 @@ impl Mutation {
         interim: Option<Interim>,
         barrier: &Barrier,
         tell: oneshot::Sender<Answer>,
+        permit: Permit,
     ) {
         let pipeline = self.pipeline.clone();
         let fields = forwarding::forwarded_fields(&self.request, &pipeline.policy.server.trusted_proxies);
@@ -177,12 +177,12 @@ impl Mutation {
             }
         };
         barrier.head(&reply.head);
-        self.relay(reply, barrier, tell).await;
+        self.relay(reply, barrier, tell, permit).await;
     }
 
     /// Answers with the origin's response: whole where it comes soon and is short, so that the mutation has ended
     /// before its first byte goes out; else as it comes.
-    async fn relay(mut self, reply: Reply, barrier: &Barrier, tell: oneshot::Sender<Answer>) {
+    async fn relay(mut self, reply: Reply, barrier: &Barrier, tell: oneshot::Sender<Answer>, permit: Permit) {
         let Reply { head, framing, mut body } = reply;
         let outcome = invalidation::outcome(Some(head.status));
         let limit = self.pipeline.policy.origin.request_buffer;
@@ -220,6 +220,8 @@ impl Mutation {
         let read = (!whole.is_empty()).then(|| Ok(whole.freeze()));
         let (send, receive) = mpsc::channel(BEHIND);
         let client = stream::unfold(receive, |mut receive| async { Some((receive.recv().await?, receive)) }).boxed();
+        // A place at the origin is for those who wait for it; from here it may be the origin that waits for the client.
+        drop(permit);
         drop(tell.send(self.answer(head, Content::Stream { framing, body: client })));
         let whole = pump(stream::iter(read).chain(body).boxed(), &send).await;
         barrier.end(if whole { outcome } else { Outcome::Unknown });

@@ -59,6 +59,20 @@ fn what_is_not_cached_passes_through() {
 }
 
 #[test]
+fn a_body_that_stops_coming_is_not_waited_for() {
+    let origin = Origin::answering(json(&[], "true"));
+    let limits = "[server.limits]\nidle_timeout = \"1s\"\n";
+    over_http2_with(&origin, limits, async |client| {
+        let request = Request::builder().method("PUT").uri("https://shop.test/a/1").header("content-length", 5);
+        let request = request.body(()).expect("it is well-formed");
+        let (response, mut upload) = client.send_request(request, false).expect("a stream is free");
+        upload.send_data(Bytes::from_static(b"\"ab"), false).expect("the stream is open");
+        assert_eq!(response.await.expect("a response comes").status(), StatusCode::REQUEST_TIMEOUT);
+    });
+    assert_eq!(origin.times_asked(), 0);
+}
+
+#[test]
 fn streams_of_one_connection_do_not_mix() {
     let origin = Origin::start(|request, peer| {
         write(peer, json(&[], &format!("\"{}\"", request.line())).as_bytes());
@@ -80,9 +94,15 @@ fn streams_of_one_connection_do_not_mix() {
 /// Runs a test against a proxy with TLS, on one HTTP/2 connection.
 #[track_caller]
 fn over_http2(origin: &Origin, test: impl AsyncFnOnce(&mut SendRequest<Bytes>)) {
+    over_http2_with(origin, "", test);
+}
+
+/// With these tables besides.
+#[track_caller]
+fn over_http2_with(origin: &Origin, tables: &str, test: impl AsyncFnOnce(&mut SendRequest<Bytes>)) {
     let certificates = Certificates::new();
     let files = format!("cert = \"{}\", key = \"{}\"", certificates.cert.display(), certificates.key.display());
-    let proxy = Proxy::start(&format!("server.tls = {{ {files} }}\norigin.url = \"{}\"\n{CACHED}", origin.url));
+    let proxy = Proxy::start(&format!("server.tls = {{ {files} }}\norigin.url = \"{}\"\n{tables}{CACHED}", origin.url));
     let connector = TlsConnector::from(Arc::new(tls::client(&certificates.ca_der, b"h2")));
     let whole = async {
         let stream = TcpStream::connect(proxy.address).await.expect("the proxy listens");

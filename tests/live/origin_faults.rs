@@ -59,6 +59,37 @@ fn two_lengths_that_differ() {
     is_a_bad_gateway("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\ntrue!", || After::Close);
 }
 
+/// What streams through is read as strictly as what is stored.
+#[test]
+fn an_answer_with_two_readings_does_not_stream_through_either() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\ntrue",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4, 4\r\n\r\ntrue",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n4\r\ntrue\r\n0\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\ntrue",
+    ] {
+        let origin = Origin::ending(answer, || After::Close);
+        let proxy = Proxy::caching(&origin.url);
+        let got = proxy.ask("OPTIONS /a/1", &[], "");
+        assert_eq!(got.status(), 502, "{answer:?}: {got:?}");
+        assert!(got.cache_status().contains("detail=protocol"), "{got:?}");
+    }
+}
+
+/// "A server MUST NOT send a Transfer-Encoding header field in any response with a status code of 1xx (Informational) or
+/// 204 (No Content)" (RFC 9112 §6.1), nor a Content-Length (RFC 9110 §8.6).
+#[test]
+fn a_204_that_streams_through_announces_no_body() {
+    for framing in ["Transfer-Encoding: chunked", "Content-Length: 5"] {
+        let origin = Origin::ending(format!("HTTP/1.1 204 No Content\r\n{framing}\r\n\r\n"), || After::Close);
+        let proxy = Proxy::caching(&origin.url);
+        let answer = proxy.ask("OPTIONS /a/1", &[], "");
+        assert_eq!(answer.status(), 204);
+        let told = (answer.head.field("transfer-encoding"), answer.head.field("content-length"));
+        assert_eq!(told, (None, None), "{framing}");
+    }
+}
+
 #[test]
 fn octets_after_the_body_are_nobody_s_response() {
     let answer = json(&[], "true") + "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled";

@@ -4,6 +4,7 @@ use crate::proxy::Proxy;
 use crate::scripted::{After, Origin, gate, json, write};
 use crate::wire::{chunk, status};
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const MIB: usize = 1024 * 1024;
 
@@ -272,6 +273,67 @@ fn hop_by_hop_fields_stop_here() {
         assert_eq!(asked.head.field("x-forwarded-for"), Some("127.0.0.1"), "{path}");
         assert_eq!(asked.head.field("host"), Some("shop.test"), "{path}");
     }
+}
+
+#[test]
+fn a_field_that_stops_here_selects_nothing() {
+    let origin = Origin::start(|request, peer| {
+        let tenant = request.head.field("x-tenant").unwrap_or("none");
+        write(peer, json(&["Vary: X-Tenant", "Cache-Control: max-age=60"], &format!("\"{tenant}\"")).as_bytes());
+        After::Keep
+    });
+    let proxy = Proxy::caching(&origin.url);
+    for path in ["/a/1", "/unnamed"] {
+        let line = format!("GET {path}");
+        assert_eq!(proxy.ask(&line, &["Connection: X-Tenant", "X-Tenant: red"], "").text(), "\"none\"");
+        assert_eq!(proxy.ask(&line, &["X-Tenant: red"], "").text(), "\"red\"", "{path}");
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_not_meant_for_this_connection_is_none() {
+    let origin = Origin::answering(json(&[], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    for path in ["/a/1", "/unnamed"] {
+        let answer = proxy.ask(&format!("GET {path}"), &["Upgrade: websocket"], "");
+        assert!(answer.cache_status().contains("fwd=uri-miss"), "{answer:?}");
+        assert_eq!(origin.asked().head.field("upgrade"), None, "{path}");
+    }
+}
+
+/// No URI has these octets (RFC 3986 §2), and some clients send them all the same.
+#[test]
+fn a_target_that_is_no_uri_reaches_the_origin_on_any_route() {
+    let origin = Origin::answering(json(&[], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    let target = "/a/`<x>`?name=\"cola\"&<y>";
+    for (method, seen) in [("GET", target), ("OPTIONS", "/a/%60%3Cx%3E%60?name=%22cola%22&%3Cy%3E")] {
+        let answer = proxy.ask(&format!("{method} {target}"), &[], "");
+        assert_eq!(answer.status(), 200, "{method}: {answer:?}");
+        assert_eq!(origin.asked().line(), format!("{method} {seen}"));
+    }
+}
+
+/// The first answer leaves a pooled connection, on which the second request is sent; the origin closes it, and the
+/// request is sent again: Pingora has a line for that in the log.
+#[test]
+fn no_query_is_in_the_log() {
+    let answered = AtomicBool::new(false);
+    let origin = Origin::start(move |request, peer| {
+        if request.line().contains("s3cret") && !answered.swap(true, Ordering::SeqCst) {
+            return After::Close;
+        }
+        write(peer, json(&[], "true").as_bytes());
+        After::Keep
+    });
+    let proxy = Proxy::caching(&origin.url);
+    let mut client = proxy.connect();
+    for target in ["/a/1", "/a/1?token=s3cret"] {
+        client.ask(&format!("OPTIONS {target}"), &[], "");
+        assert_eq!(client.response().status(), 200, "{target}");
+    }
+    assert_eq!(origin.times_asked(), 3, "it was sent twice");
+    assert!(!proxy.log().contains("s3cret"), "{}", proxy.log());
 }
 
 #[test]

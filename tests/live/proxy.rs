@@ -19,8 +19,11 @@ pub struct Proxy {
     /// What it prints after its addresses.
     pub printed: Receiver<String>,
     child: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
+
+/// What a proxy says of itself, in its folder.
+const LOG: &str = "stderr";
 
 impl Proxy {
     /// Starts one with a configuration that names its origin.
@@ -35,11 +38,13 @@ impl Proxy {
         let folder = TempDir::new().expect("a folder can be made");
         let file = folder.path().join("freshgate.toml");
         fs::write(&file, format!("{LISTENERS}{config}")).expect("a file can be written");
+        let log = fs::File::create(folder.path().join(LOG)).expect("a file can be written");
         let mut child = freshgate()
             .args(["serve", "--config"])
             .arg(&file)
             .args(arguments)
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("the program was built for this test");
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
@@ -54,7 +59,12 @@ impl Proxy {
         // Printed lines are taken to the end, so that no program waits for a full pipe.
         thread::spawn(move || lines.for_each(|line| drop(print.send(line))));
         let [address, admin] = [listening, admin].map(|address| address.expect("the loop ends with both"));
-        Proxy { address, admin, printed, child, _folder: folder }
+        Proxy { address, admin, printed, child, folder }
+    }
+
+    /// Everything it has said on stderr so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join(LOG)).expect("it was created")
     }
 
     /// A proxy whose paths below `/a` are cached in scope `public`, and all others in plain mode.
@@ -113,6 +123,8 @@ impl Drop for Proxy {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Shown beside a test that failed.
+        eprint!("{}", self.log());
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bounded: the origin never has more than `max_concurrent` requests, and who finds no room sends nothing.
 
-use crate::house::{House, SHARED, ok, request};
+use crate::house::{House, SHARED, ok, request, slowly};
 use freshgate::pipeline::Passage;
 use freshgate::semantics::cache_status::Detail;
 
@@ -85,6 +85,34 @@ async fn what_passes_counts_too() {
     drop(passages);
     house.asked("GET", "/items/1").await.answer(ok("one"));
     assert_eq!(reader.got().await.text(), "one");
+}
+
+/// Whoever sends a body a byte a minute keeps out others who do, and nobody else.
+#[tokio::test(start_paused = true)]
+async fn uploads_leave_room_for_who_sends_none() {
+    let house = narrow();
+    let put = request("PUT", "/files/1", &[]);
+    let uploading = house.pipeline.pass(&put, Detail::Pass).await.expect("there is room");
+    let refused = house.pipeline.pass(&put, Detail::Pass).await.expect_err("there is no room for a second");
+    assert_eq!(refused.head.status, 503);
+    assert!(house.asks("/items/1", "one").await.stored());
+    drop(uploading);
+    drop(house.pipeline.pass(&put, Detail::Pass).await.expect("there is room again"));
+}
+
+/// The origin has answered; how fast the client reads is not its business.
+#[tokio::test(start_paused = true)]
+async fn a_mutation_whose_answer_streams_holds_no_place() {
+    let house = narrow();
+    let mut streaming = Vec::new();
+    for target in ["/files/1", "/files/2"] {
+        let mutation = house.mutate("PUT", target).await;
+        let chunks = slowly(house.asked("PUT", target).await).await;
+        house.pass(1).await;
+        streaming.push((mutation.got().await, chunks));
+    }
+    assert!(house.asks("/items/1", "one").await.stored());
+    drop(streaming);
 }
 
 #[tokio::test]
