@@ -215,10 +215,10 @@ impl Pattern {
     pub fn below(base: &str, path: &str) -> Self {
         // The matching form of a path has no trailing slash, so `/` below a base is the base itself.
         let text = if path == "/" && !base.is_empty() { base.to_owned() } else { format!("{base}{path}") };
-        let kind = match text.find('{') {
-            None => PatternKind::Collection,
-            Some(_) if text.contains("{*") => PatternKind::Remainder,
-            Some(_) => PatternKind::Item,
+        let kind = match text.rsplit('/').next() {
+            Some(last) if last.starts_with("{*") => PatternKind::Remainder,
+            _ if text.split('/').any(|segment| segment == "{id}") => PatternKind::Item,
+            _ => PatternKind::Collection,
         };
         let literal_prefix = text[..text.find('{').unwrap_or(text.len())].to_owned();
         Pattern { text, kind, literal_prefix }
@@ -234,11 +234,12 @@ impl Pattern {
 /// What a path of a route stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternKind {
-    /// Has no `{id}`.
+    /// Has no `{id}`; parameters of other names tell one collection from another.
     Collection,
     /// Has an `{id}`.
     Item,
-    /// Ends in `{*rest}`: neither, so any mutation on it invalidates the whole route.
+    /// Ends in `{*rest}`: neither, so any mutation on it invalidates the whole route, and it falls with collections as
+    /// well as with the item whose `{id}` it has.
     Remainder,
 }
 

@@ -245,16 +245,13 @@ pub fn keys_of_response(
         FenceKey::Path(path.to_owned()),
         FenceKey::Target(path.to_owned(), query.unwrap_or_default().to_owned()),
     ];
-    match selected.pattern.map(|pattern| pattern.kind) {
-        Some(PatternKind::Item) => {
-            let id = selected.params.iter().find(|(name, _)| name == "id");
-            keys.extend(id.map(|(_, id)| FenceKey::Item(entity, id.clone())));
-            if negative {
-                keys.push(FenceKey::Collections(entity));
-            }
+    if let Some(pattern) = selected.pattern {
+        let id = selected.params.iter().find(|(name, _)| name == "id");
+        keys.extend(id.map(|(_, id)| FenceKey::Item(entity, id.clone())));
+        // Nobody can tell what a remainder shows, so it falls with whatever may be part of it.
+        if negative || pattern.kind != PatternKind::Item {
+            keys.push(FenceKey::Collections(entity));
         }
-        Some(PatternKind::Collection) => keys.push(FenceKey::Collections(entity)),
-        Some(PatternKind::Remainder) | None => {}
     }
     if let Some(caller) = caller {
         keys.push(FenceKey::Credential(caller));
@@ -356,11 +353,15 @@ mod tests {
     }
 
     #[test]
+    fn a_collection_may_have_parameters() {
+        check("POST", "/reports/2026", &[FenceKey::Collections(REPORTS), path("/reports/2026")]);
+    }
+
+    #[test]
     fn anything_else_is_the_whole_route() {
         check("PUT", "/reports", &[REPORTED, path("/reports")]);
-        check("POST", "/reports/2026", &[REPORTED, path("/reports/2026")]);
         check("BREW", "/reports", &[REPORTED, path("/reports")]);
-        // An item by another name than {id} is nobody's id.
+        // {id} alone marks an item.
         check("PUT", "/reports/2026", &[REPORTED, path("/reports/2026")]);
         check("PUT", "/files/a/b", &[FenceKey::Entity(FILES), path("/files/a/b")]);
         check("POST", "/files/a/b", &[FenceKey::Entity(FILES), path("/files/a/b")]);
@@ -469,8 +470,8 @@ mod tests {
         check_keys("/items/5", None, false, &[item(ITEMS, "5")]);
         check_keys("/items/5", None, true, &[item(ITEMS, "5"), FenceKey::Collections(ITEMS)]);
         check_keys("/items/5/variants", None, false, &[item(VARIANTS, "5")]);
-        check_keys("/reports/2026", None, false, &[]);
-        check_keys("/files/a", None, true, &[]);
+        check_keys("/reports/2026", None, false, &[FenceKey::Collections(REPORTS)]);
+        check_keys("/files/a", None, true, &[FenceKey::Collections(FILES)]);
         check_keys("/elsewhere", None, false, &[]);
         let a = [1; 16];
         let mine = [FenceKey::Credential(a), FenceKey::CredentialAt(a, "/elsewhere".into())];
