@@ -479,7 +479,13 @@ impl Routes {
         if text.len() > 1 && text.ends_with('/') {
             text.pop();
         }
-        if self.case_insensitive { text.to_lowercase() } else { text }
+        self.without_case(text)
+    }
+
+    /// A path that is decoded already, such as one made of parameters, in matching form: decoded twice it would be
+    /// another.
+    pub fn without_case(&self, path: String) -> String {
+        if self.case_insensitive { path.to_lowercase() } else { path }
     }
 
     /// The route of a path: literal beats `{id}` beats `{*rest}`; a path nobody names has the implicit route.
@@ -497,7 +503,7 @@ impl Routes {
 
     /// Every route that `path`, in matching form, lies below, the deepest first: those that have a path of whole segments
     /// with which `path` begins and after which it goes on, as `/products/5/adjust` does after `/products/{id}`.
-    pub fn below<'r>(&'r self, path: &'r str) -> impl Iterator<Item = &'r Route> {
+    pub fn below<'r>(&'r self, path: &'r str) -> impl Iterator<Item = Selected<'r>> {
         let shorter = |rest: &&'r str| match rest.rsplit_once('/') {
             Some(_) if *rest == "/" => None,
             Some(("", _)) => Some("/"),
@@ -505,8 +511,8 @@ impl Routes {
             None => None,
         };
         std::iter::successors(shorter(&path), shorter)
-            .filter_map(|rest| Some(self.select(rest)).filter(|found| found.pattern.is_some()))
-            .map(|found| found.route)
+            .map(|rest| self.select(rest))
+            .filter(|found| found.pattern.is_some())
     }
 
     /// Every route whose literal prefix begins `path`, in matching form. The comparison is by character, not by
@@ -521,7 +527,8 @@ impl Routes {
     }
 }
 
-/// `%41` → `A`, octet by octet; what is not a valid escape, or does not make UTF-8, stays as it is.
+/// `%41` → `A`, octet by octet. What is not a valid escape stays as it is; octets that do not make UTF-8 become escapes
+/// of one spelling.
 fn percent_decoded(path: &str) -> String {
     if !path.contains('%') {
         return path.to_owned();
@@ -545,5 +552,10 @@ fn percent_decoded(path: &str) -> String {
             }
         }
     }
-    String::from_utf8(out).unwrap_or_else(|_| path.to_owned())
+    let mut text = String::with_capacity(out.len());
+    for chunk in out.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|octet| format!("%{octet:02X}")));
+    }
+    text
 }

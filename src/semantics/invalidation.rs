@@ -83,25 +83,45 @@ fn overrides_to_unsafe(fields: &Fields) -> bool {
 /// What a mutation touches, from its request alone.
 pub fn decide(request: &Request, routes: &Routes) -> Invalidation {
     let path = routes.matching_form(&request.path);
+    let touched = touched(&request.method, &path, routes);
+    match without_empty_segments(&path) {
+        // Many an origin reads `/api//products` as `/api/products`, and nobody can tell which this one is.
+        Some(shorter) => {
+            let other = self::touched(&request.method, &shorter, routes);
+            let unrouted = touched.unrouted && other.unrouted;
+            Invalidation { unrouted, ..touched.with(other) }
+        }
+        None => touched,
+    }
+}
+
+/// A path in matching form without its empty segments; `None` where it has none.
+fn without_empty_segments(path: &str) -> Option<String> {
+    let named = || path.split('/').filter(|segment| !segment.is_empty());
+    path.contains("//").then(|| format!("/{}", named().collect::<Vec<_>>().join("/")))
+}
+
+/// What a mutation of `path`, in matching form, touches.
+fn touched(method: &str, path: &str, routes: &Routes) -> Invalidation {
     // "A cache MUST invalidate the target URI when it receives a non-error status code in response to an unsafe
     // request method" (RFC 9111 §4.4), whatever else a route says.
-    let mut keys = vec![FenceKey::Path(path.clone())];
-    let selected = routes.select(&path);
+    let mut keys = vec![FenceKey::Path(path.to_owned())];
+    let selected = routes.select(path);
     if let Some(pattern) = selected.pattern {
-        own(&mut keys, &request.method, &selected, pattern);
+        own(&mut keys, method, &selected, pattern);
         related(&mut keys, &selected, routes);
         return Invalidation::of(keys, false);
     }
-    let mut below = routes.below(&path).peekable();
+    let mut below = routes.below(path).peekable();
     if below.peek().is_some() {
-        for route in below {
-            keys.push(FenceKey::Entity(route.entity_id));
-            relations(&mut keys, route, &[], routes);
+        for selected in below {
+            keys.push(FenceKey::Entity(selected.route.entity_id));
+            related(&mut keys, &selected, routes);
         }
         return Invalidation::of(keys, false);
     }
     // "A mutation that matches nothing": what it may have changed is guessed from where it points.
-    keys.extend(routes.with_literal_prefix_of(&path).map(|route| FenceKey::Entity(route.entity_id)));
+    keys.extend(routes.with_literal_prefix_of(path).map(|route| FenceKey::Entity(route.entity_id)));
     Invalidation::of(keys, true)
 }
 
@@ -119,17 +139,13 @@ fn own(keys: &mut Vec<FenceKey>, method: &str, selected: &Selected<'_>, pattern:
     }
 }
 
-fn related(keys: &mut Vec<FenceKey>, selected: &Selected<'_>, routes: &Routes) {
-    relations(keys, selected.route, &selected.params, routes);
-}
-
 /// `invalidates`: whole routes, or paths with the mutation's own parameters put in. Not transitive.
-fn relations(keys: &mut Vec<FenceKey>, route: &Route, params: &[(String, String)], routes: &Routes) {
-    for relation in &route.invalidates {
+fn related(keys: &mut Vec<FenceKey>, selected: &Selected<'_>, routes: &Routes) {
+    for relation in &selected.route.invalidates {
         match relation {
             Relation::Route(id) => keys.push(FenceKey::Entity(routes.get(*id).entity_id)),
-            Relation::Path(template) => match filled(template, params) {
-                Some(path) => keys.push(FenceKey::Path(routes.matching_form(&path))),
+            Relation::Path(template) => match filled(template, &selected.params) {
+                Some(path) => keys.push(FenceKey::Path(routes.without_case(path))),
                 // The mutation's path has no such parameter: what it meant can only be the whole route.
                 None => keys.extend(routes.with_literal_prefix_of(template).map(|r| FenceKey::Entity(r.entity_id))),
             },
@@ -186,11 +202,11 @@ pub fn named_by_response(request: &Request, response: &Fields, routes: &Routes) 
 fn same_origin_path(request: &Request, reference: &str) -> Option<String> {
     let without_fragment = reference.split('#').next()?;
     let without_query = without_fragment.split('?').next()?;
-    let rest = match without_query.split_once("://") {
-        Some((scheme, rest)) => scheme.eq_ignore_ascii_case(request.scheme.as_str()).then_some(rest)?,
-        None => match without_query.strip_prefix("//") {
-            Some(rest) => rest,
-            None if without_query.starts_with('/') => return Some(without_dot_segments(without_query)),
+    let rest = match without_query.strip_prefix("//") {
+        Some(rest) => rest,
+        None if without_query.starts_with('/') => return Some(without_dot_segments(without_query)),
+        None => match without_query.split_once("://") {
+            Some((scheme, rest)) => scheme.eq_ignore_ascii_case(request.scheme.as_str()).then_some(rest)?,
             None => return relative(&request.path, without_query),
         },
     };
@@ -372,8 +388,20 @@ mod tests {
         check(
             "POST",
             "/items/5/adjust",
-            &[path("/items/5/adjust"), REPORTED, FenceKey::Entity(ITEMS), FenceKey::Entity(VARIANTS)],
+            &[
+                path("/items/5/adjust"),
+                path("/items/5/variants"),
+                REPORTED,
+                FenceKey::Entity(ITEMS),
+                FenceKey::Entity(VARIANTS),
+            ],
         );
+    }
+
+    #[test]
+    fn empty_segments_are_read_both_ways() {
+        check("POST", "//reports", &[FenceKey::Collections(REPORTS), path("//reports"), path("/reports")]);
+        assert!(decide(&request("POST", "//login", &[]), &shop()).unrouted);
     }
 
     #[test]
@@ -440,6 +468,7 @@ mod tests {
         }
         check_named(&[("Location", "http://shop.test")], &[path("/")]);
         check_named(&[("Location", "/elsewhere")], &[path("/elsewhere")]);
+        check_named(&[("Location", "/from/http://other.test/x")], &[path("/from/http://other.test/x")]);
         let both = [("Location", "/items/7"), ("Content-Location", "/x")];
         check_named(&both, &[item(ITEMS, "7"), path("/items/7"), path("/x")]);
         for other in
