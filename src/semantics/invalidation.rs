@@ -63,36 +63,46 @@ impl Invalidation {
 /// count as unsafe (RFC 9111 §4.4).
 pub fn is_mutation(request: &Request, route: &Route) -> bool {
     let method = request.method.as_str();
+    let safe = |method: &[u8]| SAFE.iter().any(|safe| method.eq_ignore_ascii_case(safe.as_bytes()));
+    let reads = |method: &[u8]| route.reads.iter().any(|reads| method.eq_ignore_ascii_case(reads.as_bytes()));
     match method {
-        "GET" | "HEAD" => route.writes.iter().any(|m| m == method) || overrides_to_unsafe(&request.fields),
+        "GET" | "HEAD" => route.writes.iter().any(|m| m == method) || !overrides(&request.fields).all(safe),
         "OPTIONS" | "TRACE" => route.writes.iter().any(|m| m == method),
-        _ => !route.reads.iter().any(|m| m == method),
+        _ => !route.reads.iter().any(|m| m == method) || !overrides(&request.fields).all(|m| safe(m) || reads(m)),
     }
 }
 
-/// Frameworks let a field stand for the method; one that makes a GET unsafe makes it a mutation.
-fn overrides_to_unsafe(fields: &Fields) -> bool {
-    ["x-http-method-override", "x-http-method", "x-method-override"].iter().any(|name| {
-        fields.get_all(name).any(|value| {
-            let value = value.trim_ascii();
-            !["GET", "HEAD", "OPTIONS", "TRACE", ""].iter().any(|safe| value.eq_ignore_ascii_case(safe.as_bytes()))
-        })
-    })
+/// RFC 9110 §9.2.1.
+const SAFE: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
+
+/// The methods that frameworks let a field put in place of the request's own.
+pub fn overrides(fields: &Fields) -> impl Iterator<Item = &[u8]> {
+    let names = ["x-http-method-override", "x-http-method", "x-method-override"];
+    let named = names.into_iter().flat_map(|name| fields.get_all(name));
+    named.map(<[u8]>::trim_ascii).filter(|method| !method.is_empty())
 }
 
 /// What a mutation touches, from its request alone.
 pub fn decide(request: &Request, routes: &Routes) -> Invalidation {
     let path = routes.matching_form(&request.path);
-    let touched = touched(&request.method, &path, routes);
+    let method = effective_method(request);
+    let touched = touched(method, &path, routes);
     match without_empty_segments(&path) {
         // Many an origin reads `/api//products` as `/api/products`, and nobody can tell which this one is.
         Some(shorter) => {
-            let other = self::touched(&request.method, &shorter, routes);
+            let other = self::touched(method, &shorter, routes);
             let unrouted = touched.unrouted && other.unrouted;
             Invalidation { unrouted, ..touched.with(other) }
         }
         None => touched,
     }
+}
+
+/// The method that says what a mutation touches. Whoever overrides it may mean any other: what that touches has no name,
+/// so it is the whole route.
+fn effective_method(request: &Request) -> &str {
+    let own = |method: &[u8]| method.eq_ignore_ascii_case(request.method.as_bytes());
+    if overrides(&request.fields).all(own) { &request.method } else { "" }
 }
 
 /// A path in matching form without its empty segments; `None` where it has none.
@@ -441,6 +451,17 @@ mod tests {
             }
         }
         assert!(!overridden("OPTIONS", &[("X-Method-Override", "PUT")]));
+        let reading = Route { reads: vec!["POST".into()], ..plain() };
+        for (method, mutates) in [("post", false), ("GET", false), ("PUT", true)] {
+            assert_eq!(is_mutation(&request("POST", "/", &[("X-HTTP-Method", method)]), &reading), mutates, "{method}");
+        }
+    }
+
+    #[test]
+    fn an_overridden_method_is_the_whole_route() {
+        let decided = |method| decide(&request("POST", "/reports", &[("X-HTTP-Method", method)]), &shop()).keys;
+        assert_eq!(decided("POST"), [FenceKey::Collections(REPORTS), path("/reports")]);
+        assert_eq!(decided("DELETE"), [REPORTED, path("/reports")]);
     }
 
     #[track_caller]
