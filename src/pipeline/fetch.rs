@@ -145,14 +145,19 @@ impl Fetch {
         arrival
     }
 
-    /// How the origin can vouch for what is stored. Of what was invalidated only a strong entity-tag tells: "a weak
-    /// validator might not change for every change to the representation data" (RFC 9110 §8.8.1), and a date of the
-    /// same second would bring back what a mutation has just replaced.
+    /// How the origin can vouch for what is stored. Of what was invalidated only a strong entity-tag tells, and alone:
+    /// "a weak validator might not change for every change to the representation data" (RFC 9110 §8.8.1), and a date of
+    /// the same second, to an origin that heeds it beside the entity-tag, would bring back what a mutation has just
+    /// replaced.
     fn condition(&self) -> Option<Condition> {
         let (stored, _) = self.stored.as_ref()?;
         let standing = self.pipeline.store.fences.standing(&stored.slots, stored.mark, &stored.place.path);
         let stands = matches!(standing, Standing::Valid | Standing::Expired);
-        validation::conditional(&stored.response).filter(|condition| stands || condition.is_strong())
+        let condition = validation::conditional(&stored.response)?;
+        match stands {
+            true => Some(condition),
+            false => condition.is_strong().then_some(Condition { modified: None, ..condition }),
+        }
     }
 
     async fn attempt(&mut self) -> Result<Arrival, Mismatch> {
@@ -165,7 +170,8 @@ impl Fetch {
         // "A fetch notes the sequence before it writes its request."
         let ticket = pipeline.store.begin(request_time);
         // After the ticket: what is invalidated from here on voids that.
-        let ask = self.subject.ask(&pipeline, self.condition().as_ref());
+        let condition = self.condition();
+        let ask = self.subject.ask(&pipeline, condition.as_ref());
         let reply = match pipeline.origin.ask(ask, self.interim.take()).await {
             Ok(reply) => reply,
             Err(error) => return Ok(Arrival::Failed(error)),
@@ -173,6 +179,8 @@ impl Fetch {
         let response_time = pipeline.clock.now();
         self.heed(&reply.head, &ticket, response_time);
         if reply.head.status == 304 {
+            // Whom nobody asked whether something still holds has not said so.
+            condition.ok_or(Mismatch)?;
             return self.validated(&reply.head, &ticket, request_time, response_time);
         }
         Ok(self.receive(reply, &ticket, request_time, response_time).await)
