@@ -293,8 +293,11 @@ impl Barrier {
     /// The final head has come.
     fn head(&self, head: &Head) {
         if head.status < 400 {
-            let named = invalidation::named_by_response(&self.request, &head.fields, &self.pipeline.policy.routes);
-            self.state().named = named;
+            let policy = &self.pipeline.policy;
+            let named = |request| invalidation::named_by_response(request, &head.fields, &policy.routes);
+            // The origin may know itself by the name that it was asked by or, behind another proxy, by that one's.
+            let asked = forwarding::as_asked(&self.request, &policy.server.trusted_proxies);
+            self.state().named = named(&self.request).with(named(&asked));
         }
         if head.status == 401
             && let Some(caller) = self.pipeline.identity.caller(&self.request.fields).key()
