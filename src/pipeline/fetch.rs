@@ -17,7 +17,7 @@ use crate::semantics::storing::{self, Received, Seen, Storable};
 use crate::semantics::validation::{self, Condition};
 use crate::store::flight::Pilot;
 use crate::store::{Stored, Ticket, Unstorable};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use std::sync::Arc;
@@ -252,7 +252,7 @@ impl Fetch {
             // Nobody needs to wait for what will not be shared.
             self.land(Landing::Alone);
         }
-        let mut whole = BytesMut::new();
+        let mut whole = Vec::new();
         let late = tokio::time::sleep(WHOLE_WITHIN);
         tokio::pin!(late);
         loop {
@@ -272,7 +272,9 @@ impl Fetch {
                 return self.stream(head, framing, resumed(whole, body), Detail::TooLarge);
             }
         }
-        self.keep(head, framing, whole.freeze(), ticket, request_time, response_time)
+        // What is stored is what is counted: a buffer that grew may be twice as long as what it holds.
+        let whole = Bytes::from(whole.into_boxed_slice());
+        self.keep(head, framing, whole, ticket, request_time, response_time)
     }
 
     /// Makes the response's validators and stores it where allowed.
@@ -369,10 +371,10 @@ struct Mismatch;
 
 /// A body of which a part has been read already.
 fn resumed(
-    read: BytesMut,
+    read: Vec<u8>,
     rest: BoxStream<'static, Result<Bytes, OriginError>>,
 ) -> BoxStream<'static, Result<Bytes, OriginError>> {
-    let read = (!read.is_empty()).then(|| Ok(read.freeze()));
+    let read = (!read.is_empty()).then(|| Ok(read.into()));
     stream::iter(read).chain(rest).boxed()
 }
 

@@ -23,7 +23,7 @@ use futures_util::{StreamExt, stream};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// A response of a mutation that is whole this soon, and no longer than `request_buffer`, is answered after the mutation
 /// has ended; others are answered as they come.
@@ -134,7 +134,7 @@ impl Mutation {
         self.exchange.cache_status = CacheStatus::Forward(forwarded);
         self.exchange.origin_requests = 1;
         let cap = tokio::time::sleep(pipeline.policy.origin.response_timeout);
-        let work = self.exchange(body, interim, &barrier, tell);
+        let work = self.exchange(body, interim, &barrier, permit, tell);
         tokio::pin!(cap, work);
         tokio::select! {
             biased;
@@ -145,7 +145,6 @@ impl Mutation {
                 work.await;
             }
         }
-        drop(permit);
     }
 
     async fn exchange(
@@ -153,6 +152,7 @@ impl Mutation {
         body: Bytes,
         interim: Option<Interim>,
         barrier: &Barrier,
+        permit: OwnedSemaphorePermit,
         tell: oneshot::Sender<Answer>,
     ) {
         let pipeline = self.pipeline.clone();
@@ -177,12 +177,18 @@ impl Mutation {
             }
         };
         barrier.head(&reply.head);
-        self.relay(reply, barrier, tell).await;
+        self.relay(reply, barrier, permit, tell).await;
     }
 
     /// Answers with the origin's response: whole where it comes soon and is short, so that the mutation has ended
     /// before its first byte goes out; else as it comes.
-    async fn relay(mut self, reply: Reply, barrier: &Barrier, tell: oneshot::Sender<Answer>) {
+    async fn relay(
+        mut self,
+        reply: Reply,
+        barrier: &Barrier,
+        permit: OwnedSemaphorePermit,
+        tell: oneshot::Sender<Answer>,
+    ) {
         let Reply { head, framing, mut body } = reply;
         let outcome = invalidation::outcome(Some(head.status));
         let limit = self.pipeline.policy.origin.request_buffer;
@@ -221,6 +227,8 @@ impl Mutation {
         let (send, receive) = mpsc::channel(BEHIND);
         let client = stream::unfold(receive, |mut receive| async { Some((receive.recv().await?, receive)) }).boxed();
         drop(tell.send(self.answer(head, Content::Stream { framing, body: client })));
+        // From here on the client sets the pace, and a slow one is not to take a place at the origin from others.
+        drop(permit);
         let whole = pump(stream::iter(read).chain(body).boxed(), &send).await;
         barrier.end(if whole { outcome } else { Outcome::Unknown });
     }
