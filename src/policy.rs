@@ -515,6 +515,16 @@ impl Routes {
             .filter(|found| found.pattern.is_some())
     }
 
+    /// Every route that may have a path which begins with `prefix`, in matching form.
+    pub fn may_begin_with(&self, prefix: &str) -> impl Iterator<Item = &Route> {
+        self.all.iter().filter(move |route| {
+            route.patterns.iter().any(|pattern| {
+                let literal = self.without_case(pattern.literal_prefix.clone());
+                literal.starts_with(prefix) || prefix.starts_with(&literal)
+            })
+        })
+    }
+
     /// Every route whose literal prefix begins `path`, in matching form. The comparison is by character, not by
     /// segment, and a prefix counts without its trailing slash: too many rather than one too few.
     pub fn with_literal_prefix_of(&self, path: &str) -> impl Iterator<Item = &Route> {

@@ -45,6 +45,17 @@ impl Pipeline {
         invalidated.sequence()
     }
 
+    /// The same for a prefix: it names the routes that may have a path below it or, if there is none, everything.
+    pub(crate) fn announce_below(&self, prefix: &str, invalidated: &Invalidated, cause: Cause) -> u64 {
+        let mut change = self.change(invalidated, cause);
+        for route in self.policy.routes.may_begin_with(prefix) {
+            self.name(&mut change, route.entity_id, None);
+        }
+        change.whole = change.routes.is_empty();
+        self.changes.append(change);
+        invalidated.sequence()
+    }
+
     /// The origin said 401: all that it told this credential, and its acceptance, are over.
     pub(crate) fn end_credential(&self, caller: [u8; 16]) {
         self.acceptances.revoke(Some(caller));
