@@ -10,7 +10,6 @@ use crate::pipeline::exchange::Exchange;
 use crate::pipeline::subject::Subject;
 use crate::semantics::cache_key::CacheKey;
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
-use crate::semantics::invalidation::{FenceKey, Invalidation};
 use crate::semantics::reuse::Standing;
 use crate::semantics::stored_response::Response;
 use crate::semantics::storing::{self, Received, Seen, Storable};
@@ -200,12 +199,7 @@ impl Fetch {
                     pipeline.acceptances.accept(Some(caller), now);
                 }
             }
-            401 => pipeline.end_credential(caller),
-            403 => {
-                let key = FenceKey::CredentialAt(caller, subject.place.path.clone());
-                pipeline.invalidate_credential(Invalidation::of_key(key));
-            }
-            _ => {}
+            status => pipeline.refused(caller, &subject.place.path, status),
         }
     }
 

@@ -62,6 +62,22 @@ impl Pipeline {
         self.invalidate_credential(Invalidation::of_key(FenceKey::Credential(caller)));
     }
 
+    /// What was passed on was refused: the status says the same of its caller as that of a fetch.
+    pub fn heed_refusal(&self, request: &Request, status: u16) {
+        if let Some(caller) = self.identity.caller(&request.fields).key() {
+            self.refused(caller, &self.policy.routes.matching_form(&request.path), status);
+        }
+    }
+
+    /// 401 ends everything that the origin told a caller, 403 what it told them of this path (in matching form).
+    pub(crate) fn refused(&self, caller: [u8; 16], path: &str, status: u16) {
+        match status {
+            401 => self.end_credential(caller),
+            403 => self.invalidate_credential(Invalidation::of_key(FenceKey::CredentialAt(caller, path.to_owned()))),
+            _ => {}
+        }
+    }
+
     /// What the origin told one caller is over; nobody else's business, so it is an event without names.
     pub(crate) fn invalidate_credential(&self, invalidation: Invalidation) {
         self.invalidate(invalidation, Cause::Credential, false);
