@@ -215,10 +215,10 @@ impl Pattern {
     pub fn below(base: &str, path: &str) -> Self {
         // The matching form of a path has no trailing slash, so `/` below a base is the base itself.
         let text = if path == "/" && !base.is_empty() { base.to_owned() } else { format!("{base}{path}") };
-        let kind = match text.find('{') {
-            None => PatternKind::Collection,
-            Some(_) if text.contains("{*") => PatternKind::Remainder,
-            Some(_) => PatternKind::Item,
+        let kind = match text.rsplit('/').next() {
+            Some(last) if last.starts_with("{*") => PatternKind::Remainder,
+            _ if text.split('/').any(|segment| segment == "{id}") => PatternKind::Item,
+            _ => PatternKind::Collection,
         };
         let literal_prefix = text[..text.find('{').unwrap_or(text.len())].to_owned();
         Pattern { text, kind, literal_prefix }
@@ -234,11 +234,12 @@ impl Pattern {
 /// What a path of a route stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatternKind {
-    /// Has no `{id}`.
+    /// Has no `{id}`; parameters of other names tell one collection from another.
     Collection,
     /// Has an `{id}`.
     Item,
-    /// Ends in `{*rest}`: neither, so any mutation on it invalidates the whole route.
+    /// Ends in `{*rest}`: neither, so any mutation on it invalidates the whole route, and it falls with collections as
+    /// well as with the item whose `{id}` it has.
     Remainder,
 }
 
@@ -478,7 +479,13 @@ impl Routes {
         if text.len() > 1 && text.ends_with('/') {
             text.pop();
         }
-        if self.case_insensitive { text.to_lowercase() } else { text }
+        self.without_case(text)
+    }
+
+    /// A path that is decoded already, such as one made of parameters, in matching form: decoded twice it would be
+    /// another.
+    pub fn without_case(&self, path: String) -> String {
+        if self.case_insensitive { path.to_lowercase() } else { path }
     }
 
     /// The route of a path: literal beats `{id}` beats `{*rest}`; a path nobody names has the implicit route.
@@ -496,7 +503,7 @@ impl Routes {
 
     /// Every route that `path`, in matching form, lies below, the deepest first: those that have a path of whole segments
     /// with which `path` begins and after which it goes on, as `/products/5/adjust` does after `/products/{id}`.
-    pub fn below<'r>(&'r self, path: &'r str) -> impl Iterator<Item = &'r Route> {
+    pub fn below<'r>(&'r self, path: &'r str) -> impl Iterator<Item = Selected<'r>> {
         let shorter = |rest: &&'r str| match rest.rsplit_once('/') {
             Some(_) if *rest == "/" => None,
             Some(("", _)) => Some("/"),
@@ -504,8 +511,18 @@ impl Routes {
             None => None,
         };
         std::iter::successors(shorter(&path), shorter)
-            .filter_map(|rest| Some(self.select(rest)).filter(|found| found.pattern.is_some()))
-            .map(|found| found.route)
+            .map(|rest| self.select(rest))
+            .filter(|found| found.pattern.is_some())
+    }
+
+    /// Every route that may have a path which begins with `prefix`, in matching form.
+    pub fn may_begin_with(&self, prefix: &str) -> impl Iterator<Item = &Route> {
+        self.all.iter().filter(move |route| {
+            route.patterns.iter().any(|pattern| {
+                let literal = self.without_case(pattern.literal_prefix.clone());
+                literal.starts_with(prefix) || prefix.starts_with(&literal)
+            })
+        })
     }
 
     /// Every route whose literal prefix begins `path`, in matching form. The comparison is by character, not by
@@ -520,7 +537,8 @@ impl Routes {
     }
 }
 
-/// `%41` → `A`, octet by octet; what is not a valid escape, or does not make UTF-8, stays as it is.
+/// `%41` → `A`, octet by octet. What is not a valid escape stays as it is; octets that do not make UTF-8 become escapes
+/// of one spelling.
 fn percent_decoded(path: &str) -> String {
     if !path.contains('%') {
         return path.to_owned();
@@ -544,5 +562,10 @@ fn percent_decoded(path: &str) -> String {
             }
         }
     }
-    String::from_utf8(out).unwrap_or_else(|_| path.to_owned())
+    let mut text = String::with_capacity(out.len());
+    for chunk in out.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|octet| format!("%{octet:02X}")));
+    }
+    text
 }

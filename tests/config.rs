@@ -182,6 +182,7 @@ fn relations_name_routes_and_parameters_that_exist() {
 fn what_could_have_no_effect_is_refused_where_a_route_says_it_itself() {
     insta::assert_snapshot!(refused(&format!(
         "{ORIGIN}[[route]]\nname = \"a\"\npaths = [\"/a\"]\nstale_while_revalidate = \"1m\"\n\
+         stale_if_error = \"8h\"\norigin_cache_control = \"ignore\"\n\
          [[route]]\nname = \"b\"\npaths = [\"/b\"]\nmode = \"pass\"\nfresh = \"1m\"\n\
          [[route]]\nname = \"c\"\npaths = [\"/c\"]\nlast_modified = {{ zone = \"UTC\" }}\n"
     )));

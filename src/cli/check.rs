@@ -252,7 +252,7 @@ fn invalidates_itself(route: &Route, routes: &Routes) -> bool {
 /// The collections of the route and of those that share its entity, where there are any.
 fn collections(route: &Route, routes: &Routes) -> Vec<String> {
     let with_collections = routes.iter().filter(|other| {
-        other.entity_id == route.entity_id && other.patterns.iter().any(|p| p.kind == PatternKind::Collection)
+        other.entity_id == route.entity_id && other.patterns.iter().any(|p| p.kind != PatternKind::Item)
     });
     let names = texts(with_collections.map(|route| &route.name));
     if names.is_empty() { Vec::new() } else { vec![format!("the collections of {names}")] }

@@ -283,12 +283,19 @@ fn without_effect(written: &written::Route, mode: Mode, from: &Inherit<'_>, prob
         let what = "`fresh` has no effect where mode is \"pass\": nothing is stored";
         problems.push(Problem::new(place, what, "leave it out, or write mode = \"cache\""));
     }
-    if let Some(At { value, place }) = keys.stale_while_revalidate.said()
-        && !governed
-        && *value > Duration::ZERO
-    {
-        let what = "`stale_while_revalidate` has no effect without `fresh`: in plain mode the origin's fields decide";
-        problems.push(Problem::new(place, what, "add fresh = \"30s\", or leave it out"));
+    if governed {
+        return;
+    }
+    let nonzero = |key: &'_ Key<Duration>| key.said().filter(|at| at.value > Duration::ZERO).map(|at| at.place.clone());
+    let ignores = keys.origin_cache_control.said().filter(|at| at.value == OriginCacheControl::Ignore);
+    for (name, place) in [
+        ("stale_while_revalidate", nonzero(&keys.stale_while_revalidate)),
+        ("stale_if_error", nonzero(&keys.stale_if_error)),
+        ("origin_cache_control", ignores.map(|at| at.place.clone())),
+    ] {
+        let Some(place) = place else { continue };
+        let what = format!("`{name}` has no effect without `fresh`: in plain mode the origin's fields decide");
+        problems.push(Problem::new(&place, what, "add fresh = \"30s\", or leave it out"));
     }
 }
 

@@ -252,14 +252,15 @@ impl ProxyHttp for Front {
             return Ok(());
         }
         progress.answered = true;
-        let Some(Handed { passage, .. }) = &mut progress.handed else { return Err(status_error(500)) };
+        let Some(Handed { passage, request, .. }) = &mut progress.handed else { return Err(status_error(500)) };
         if let CacheStatus::Forward(forwarded) = &mut passage.exchange.cache_status {
             forwarded.status = Some(status);
         }
         passage.exchange.status = status;
         passage.exchange.origin_requests = 1;
-        if let Some(mutation) = &mut passage.mutation {
-            mutation.head(&head_of(response));
+        match &mut passage.mutation {
+            Some(mutation) => mutation.head(&head_of(response)),
+            None => self.pipeline.heed_refusal(request, status),
         }
         // A slot at the origin is for those who wait for a head; a stream may last for hours.
         passage.permit = None;

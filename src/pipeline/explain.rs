@@ -4,6 +4,7 @@ use crate::pipeline::subject::Subject;
 use crate::pipeline::{Class, Pipeline};
 use crate::policy::{Freshness, Route, Scope};
 use crate::semantics::cache_key;
+use crate::semantics::forwarding;
 use crate::semantics::invalidation::{self, FenceKey};
 use crate::semantics::request::Request;
 use crate::semantics::reuse::Standing;
@@ -69,6 +70,9 @@ impl Pipeline {
             (Scope::User, false) => "anonymous".into(),
         });
         parts.extend(route.vary.iter().map(|name| format!("field {name}")));
+        if forwarding::is_trusted(request.client, &self.policy.server.trusted_proxies) {
+            parts.extend(forwarding::ASKED.map(|name| format!("field {name}")));
+        }
         parts
     }
 

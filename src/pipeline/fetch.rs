@@ -10,14 +10,13 @@ use crate::pipeline::exchange::Exchange;
 use crate::pipeline::subject::Subject;
 use crate::semantics::cache_key::CacheKey;
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
-use crate::semantics::invalidation::{FenceKey, Invalidation};
 use crate::semantics::reuse::Standing;
 use crate::semantics::stored_response::Response;
 use crate::semantics::storing::{self, Received, Seen, Storable};
 use crate::semantics::validation::{self, Condition};
 use crate::store::flight::Pilot;
 use crate::store::{Stored, Ticket, Unstorable};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use std::sync::Arc;
@@ -145,9 +144,10 @@ impl Fetch {
         arrival
     }
 
-    /// How the origin can vouch for what is stored. Of what was invalidated only a strong entity-tag tells: "a weak
-    /// validator might not change for every change to the representation data" (RFC 9110 §8.8.1), and a date of the
-    /// same second would bring back what a mutation has just replaced.
+    /// How the origin can vouch for what is stored. Of what was invalidated only a strong entity-tag tells, and alone:
+    /// "a weak validator might not change for every change to the representation data" (RFC 9110 §8.8.1), and a date of
+    /// the same second, to an origin that heeds it beside the entity-tag, would bring back what a mutation has just
+    /// replaced.
     fn condition(&self) -> Option<Condition> {
         let (stored, _) = self.stored.as_ref()?;
         // Its 304 would name the entity-tag that the route replaced, and so nothing that is stored.
@@ -156,7 +156,11 @@ impl Fetch {
         }
         let standing = self.pipeline.store.fences.standing(&stored.slots, stored.mark, &stored.place.path);
         let stands = matches!(standing, Standing::Valid | Standing::Expired);
-        validation::conditional(&stored.response).filter(|condition| stands || condition.is_strong())
+        let condition = validation::conditional(&stored.response)?;
+        match stands {
+            true => Some(condition),
+            false => condition.is_strong().then_some(Condition { modified: None, ..condition }),
+        }
     }
 
     async fn attempt(&mut self) -> Result<Arrival, Mismatch> {
@@ -169,7 +173,8 @@ impl Fetch {
         // "A fetch notes the sequence before it writes its request."
         let ticket = pipeline.store.begin(request_time);
         // After the ticket: what is invalidated from here on voids that.
-        let ask = self.subject.ask(&pipeline, self.condition().as_ref());
+        let condition = self.condition();
+        let ask = self.subject.ask(&pipeline, condition.as_ref());
         let reply = match pipeline.origin.ask(ask, self.interim.take()).await {
             Ok(reply) => reply,
             Err(error) => return Ok(Arrival::Failed(error)),
@@ -177,6 +182,8 @@ impl Fetch {
         let response_time = pipeline.clock.now();
         self.heed(&reply.head, &ticket, response_time);
         if reply.head.status == 304 {
+            // Whom nobody asked whether something still holds has not said so.
+            condition.ok_or(Mismatch)?;
             return self.validated(&reply.head, &ticket, request_time, response_time);
         }
         Ok(self.receive(reply, &ticket, request_time, response_time).await)
@@ -196,12 +203,7 @@ impl Fetch {
                     pipeline.acceptances.accept(Some(caller), now);
                 }
             }
-            401 => pipeline.end_credential(caller),
-            403 => {
-                let key = FenceKey::CredentialAt(caller, subject.place.path.clone());
-                pipeline.invalidate_credential(Invalidation::of_key(key));
-            }
-            _ => {}
+            status => pipeline.refused(caller, &subject.place.path, status),
         }
     }
 
@@ -249,7 +251,7 @@ impl Fetch {
             // Nobody needs to wait for what will not be shared.
             self.land(Landing::Alone);
         }
-        let mut whole = BytesMut::new();
+        let mut whole = Vec::new();
         let late = tokio::time::sleep(WHOLE_WITHIN);
         tokio::pin!(late);
         loop {
@@ -269,7 +271,9 @@ impl Fetch {
                 return self.stream(head, framing, resumed(whole, body), Detail::TooLarge);
             }
         }
-        self.keep(head, framing, whole.freeze(), ticket, request_time, response_time)
+        // What is stored is what is counted: a buffer that grew may be twice as long as what it holds.
+        let whole = Bytes::from(whole.into_boxed_slice());
+        self.keep(head, framing, whole, ticket, request_time, response_time)
     }
 
     /// Makes the response's validators and stores it where allowed.
@@ -366,10 +370,10 @@ struct Mismatch;
 
 /// A body of which a part has been read already.
 fn resumed(
-    read: BytesMut,
+    read: Vec<u8>,
     rest: BoxStream<'static, Result<Bytes, OriginError>>,
 ) -> BoxStream<'static, Result<Bytes, OriginError>> {
-    let read = (!read.is_empty()).then(|| Ok(read.freeze()));
+    let read = (!read.is_empty()).then(|| Ok(read.into()));
     stream::iter(read).chain(rest).boxed()
 }
 

@@ -172,6 +172,12 @@ impl Pipeline {
         }
         match request.method.as_str() {
             "GET" | "HEAD" if request.has_body => Class::Pass(Detail::RequestBody),
+            // What an origin answers to HEAD or OPTIONS by the name of GET would be stored as the answer to a GET.
+            "GET" | "HEAD"
+                if !invalidation::overrides(&request.fields).all(|method| method.eq_ignore_ascii_case(b"GET")) =>
+            {
+                Class::Pass(Detail::Pass)
+            }
             "GET" | "HEAD" => Class::Retrieve,
             _ => Class::Pass(Detail::Pass),
         }

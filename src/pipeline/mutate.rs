@@ -23,7 +23,7 @@ use futures_util::{StreamExt, stream};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// A response of a mutation that is whole this soon, and no longer than `request_buffer`, is answered after the mutation
 /// has ended; others are answered as they come.
@@ -45,10 +45,37 @@ impl Pipeline {
         invalidated.sequence()
     }
 
+    /// The same for a prefix: it names the routes that may have a path below it or, if there is none, everything.
+    pub(crate) fn announce_below(&self, prefix: &str, invalidated: &Invalidated, cause: Cause) -> u64 {
+        let mut change = self.change(invalidated, cause);
+        for route in self.policy.routes.may_begin_with(prefix) {
+            self.name(&mut change, route.entity_id, None);
+        }
+        change.whole = change.routes.is_empty();
+        self.changes.append(change);
+        invalidated.sequence()
+    }
+
     /// The origin said 401: all that it told this credential, and its acceptance, are over.
     pub(crate) fn end_credential(&self, caller: [u8; 16]) {
         self.acceptances.revoke(Some(caller));
         self.invalidate_credential(Invalidation::of_key(FenceKey::Credential(caller)));
+    }
+
+    /// What was passed on was refused: the status says the same of its caller as that of a fetch.
+    pub fn heed_refusal(&self, request: &Request, status: u16) {
+        if let Some(caller) = self.identity.caller(&request.fields).key() {
+            self.refused(caller, &self.policy.routes.matching_form(&request.path), status);
+        }
+    }
+
+    /// 401 ends everything that the origin told a caller, 403 what it told them of this path (in matching form).
+    pub(crate) fn refused(&self, caller: [u8; 16], path: &str, status: u16) {
+        match status {
+            401 => self.end_credential(caller),
+            403 => self.invalidate_credential(Invalidation::of_key(FenceKey::CredentialAt(caller, path.to_owned()))),
+            _ => {}
+        }
     }
 
     /// What the origin told one caller is over; nobody else's business, so it is an event without names.
@@ -295,8 +322,11 @@ impl Barrier {
     /// The final head has come.
     fn head(&self, head: &Head) {
         if head.status < 400 {
-            let named = invalidation::named_by_response(&self.request, &head.fields, &self.pipeline.policy.routes);
-            self.state().named = named;
+            let policy = &self.pipeline.policy;
+            let named = |request| invalidation::named_by_response(request, &head.fields, &policy.routes);
+            // The origin may know itself by the name that it was asked by or, behind another proxy, by that one's.
+            let asked = forwarding::as_asked(&self.request, &policy.server.trusted_proxies);
+            self.state().named = named(&self.request).with(named(&asked));
         }
         if head.status == 401
             && let Some(caller) = self.pipeline.identity.caller(&self.request.fields).key()

@@ -42,8 +42,9 @@ impl Pipeline {
             }
             Selector::All => vec![FenceKey::All],
             Selector::Prefix(prefix) => {
-                let invalidated = self.store.invalidate_prefix(&self.prefix(prefix), soft);
-                return self.announce(&invalidated, Cause::Purge);
+                let prefix = self.prefix(prefix);
+                let invalidated = self.store.invalidate_prefix(&prefix, soft);
+                return self.announce_below(&prefix, &invalidated, Cause::Purge);
             }
         };
         self.invalidate(Invalidation { keys, unrouted: false }, Cause::Purge, soft)

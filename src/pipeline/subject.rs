@@ -36,7 +36,10 @@ impl Subject {
         let selected = routes.select(&path);
         let route = selected.route;
         let caller = pipeline.identity.caller(&request.fields);
-        let key = cache_key::of(&request, route, cache_key::partition(route.scope, caller.key()));
+        let mut key = cache_key::of(&request, route, cache_key::partition(route.scope, caller.key()));
+        if forwarding::is_trusted(request.client, &pipeline.policy.server.trusted_proxies) {
+            key = cache_key::variant(&key, &forwarding::ASKED.map(str::to_owned), &request.fields);
+        }
         let query = cache_key::query(request.query.as_deref(), &route.query).unwrap_or_default();
         // What everybody shares does not fall with the credential that happened to fetch it.
         let owner = match route.scope {

@@ -84,7 +84,37 @@ pub fn is_believed(name: &[u8], request: &Request, trusted: &[IpNet]) -> bool {
         || is_trusted(request.client, trusted)
 }
 
-fn is_trusted(client: IpAddr, trusted: &[IpNet]) -> bool {
+/// What a trusted proxy's request is told apart by beside its own URI: what it says of the one that its client asked,
+/// which goes on to the origin and so shapes redirects and links.
+pub const ASKED: [&str; 4] = ["x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"];
+
+/// `request` with the scheme and authority that its client asked, where a trusted proxy says them: "the target URI" is
+/// that one (RFC 9110 §7.1). Of several proxies the first spoke to the client.
+pub fn as_asked(request: &Request, trusted: &[IpNet]) -> Request {
+    let mut asked = request.clone();
+    if !is_trusted(request.client, trusted) {
+        return asked;
+    }
+    let first = |name: &str| {
+        let value = field::list(request.fields.get_all(name)).next()?;
+        std::str::from_utf8(value).ok().map(str::to_ascii_lowercase)
+    };
+    match first("x-forwarded-proto").as_deref() {
+        Some("http") => asked.scheme = Scheme::Http,
+        Some("https") => asked.scheme = Scheme::Https,
+        _ => {}
+    }
+    let host = first("x-forwarded-host").unwrap_or_else(|| request.authority.clone());
+    let own_port = match asked.scheme {
+        Scheme::Http => ":80",
+        Scheme::Https => ":443",
+    };
+    asked.authority = host.strip_suffix(own_port).map_or_else(|| host.clone(), str::to_owned);
+    asked
+}
+
+/// Whether what `client` says about forwarding is believed.
+pub fn is_trusted(client: IpAddr, trusted: &[IpNet]) -> bool {
     let client = client.to_canonical();
     trusted.iter().any(|net| net.contains(&client))
 }

@@ -63,45 +63,75 @@ impl Invalidation {
 /// count as unsafe (RFC 9111 §4.4).
 pub fn is_mutation(request: &Request, route: &Route) -> bool {
     let method = request.method.as_str();
+    let safe = |method: &[u8]| SAFE.iter().any(|safe| method.eq_ignore_ascii_case(safe.as_bytes()));
+    let reads = |method: &[u8]| route.reads.iter().any(|reads| method.eq_ignore_ascii_case(reads.as_bytes()));
     match method {
-        "GET" | "HEAD" => route.writes.iter().any(|m| m == method) || overrides_to_unsafe(&request.fields),
+        "GET" | "HEAD" => route.writes.iter().any(|m| m == method) || !overrides(&request.fields).all(safe),
         "OPTIONS" | "TRACE" => route.writes.iter().any(|m| m == method),
-        _ => !route.reads.iter().any(|m| m == method),
+        _ => !route.reads.iter().any(|m| m == method) || !overrides(&request.fields).all(|m| safe(m) || reads(m)),
     }
 }
 
-/// Frameworks let a field stand for the method; one that makes a GET unsafe makes it a mutation.
-fn overrides_to_unsafe(fields: &Fields) -> bool {
-    ["x-http-method-override", "x-http-method", "x-method-override"].iter().any(|name| {
-        fields.get_all(name).any(|value| {
-            let value = value.trim_ascii();
-            !["GET", "HEAD", "OPTIONS", "TRACE", ""].iter().any(|safe| value.eq_ignore_ascii_case(safe.as_bytes()))
-        })
-    })
+/// RFC 9110 §9.2.1.
+const SAFE: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
+
+/// The methods that frameworks let a field put in place of the request's own.
+pub fn overrides(fields: &Fields) -> impl Iterator<Item = &[u8]> {
+    let names = ["x-http-method-override", "x-http-method", "x-method-override"];
+    let named = names.into_iter().flat_map(|name| fields.get_all(name));
+    named.map(<[u8]>::trim_ascii).filter(|method| !method.is_empty())
 }
 
 /// What a mutation touches, from its request alone.
 pub fn decide(request: &Request, routes: &Routes) -> Invalidation {
     let path = routes.matching_form(&request.path);
+    let method = effective_method(request);
+    let touched = touched(method, &path, routes);
+    match without_empty_segments(&path) {
+        // Many an origin reads `/api//products` as `/api/products`, and nobody can tell which this one is.
+        Some(shorter) => {
+            let other = self::touched(method, &shorter, routes);
+            let unrouted = touched.unrouted && other.unrouted;
+            Invalidation { unrouted, ..touched.with(other) }
+        }
+        None => touched,
+    }
+}
+
+/// The method that says what a mutation touches. Whoever overrides it may mean any other: what that touches has no name,
+/// so it is the whole route.
+fn effective_method(request: &Request) -> &str {
+    let own = |method: &[u8]| method.eq_ignore_ascii_case(request.method.as_bytes());
+    if overrides(&request.fields).all(own) { &request.method } else { "" }
+}
+
+/// A path in matching form without its empty segments; `None` where it has none.
+fn without_empty_segments(path: &str) -> Option<String> {
+    let named = || path.split('/').filter(|segment| !segment.is_empty());
+    path.contains("//").then(|| format!("/{}", named().collect::<Vec<_>>().join("/")))
+}
+
+/// What a mutation of `path`, in matching form, touches.
+fn touched(method: &str, path: &str, routes: &Routes) -> Invalidation {
     // "A cache MUST invalidate the target URI when it receives a non-error status code in response to an unsafe
     // request method" (RFC 9111 §4.4), whatever else a route says.
-    let mut keys = vec![FenceKey::Path(path.clone())];
-    let selected = routes.select(&path);
+    let mut keys = vec![FenceKey::Path(path.to_owned())];
+    let selected = routes.select(path);
     if let Some(pattern) = selected.pattern {
-        own(&mut keys, &request.method, &selected, pattern);
+        own(&mut keys, method, &selected, pattern);
         related(&mut keys, &selected, routes);
         return Invalidation::of(keys, false);
     }
-    let mut below = routes.below(&path).peekable();
+    let mut below = routes.below(path).peekable();
     if below.peek().is_some() {
-        for route in below {
-            keys.push(FenceKey::Entity(route.entity_id));
-            relations(&mut keys, route, &[], routes);
+        for selected in below {
+            keys.push(FenceKey::Entity(selected.route.entity_id));
+            related(&mut keys, &selected, routes);
         }
         return Invalidation::of(keys, false);
     }
     // "A mutation that matches nothing": what it may have changed is guessed from where it points.
-    keys.extend(routes.with_literal_prefix_of(&path).map(|route| FenceKey::Entity(route.entity_id)));
+    keys.extend(routes.with_literal_prefix_of(path).map(|route| FenceKey::Entity(route.entity_id)));
     Invalidation::of(keys, true)
 }
 
@@ -119,17 +149,13 @@ fn own(keys: &mut Vec<FenceKey>, method: &str, selected: &Selected<'_>, pattern:
     }
 }
 
-fn related(keys: &mut Vec<FenceKey>, selected: &Selected<'_>, routes: &Routes) {
-    relations(keys, selected.route, &selected.params, routes);
-}
-
 /// `invalidates`: whole routes, or paths with the mutation's own parameters put in. Not transitive.
-fn relations(keys: &mut Vec<FenceKey>, route: &Route, params: &[(String, String)], routes: &Routes) {
-    for relation in &route.invalidates {
+fn related(keys: &mut Vec<FenceKey>, selected: &Selected<'_>, routes: &Routes) {
+    for relation in &selected.route.invalidates {
         match relation {
             Relation::Route(id) => keys.push(FenceKey::Entity(routes.get(*id).entity_id)),
-            Relation::Path(template) => match filled(template, params) {
-                Some(path) => keys.push(FenceKey::Path(routes.matching_form(&path))),
+            Relation::Path(template) => match filled(template, &selected.params) {
+                Some(path) => keys.push(FenceKey::Path(routes.without_case(path))),
                 // The mutation's path has no such parameter: what it meant can only be the whole route.
                 None => keys.extend(routes.with_literal_prefix_of(template).map(|r| FenceKey::Entity(r.entity_id))),
             },
@@ -186,11 +212,11 @@ pub fn named_by_response(request: &Request, response: &Fields, routes: &Routes) 
 fn same_origin_path(request: &Request, reference: &str) -> Option<String> {
     let without_fragment = reference.split('#').next()?;
     let without_query = without_fragment.split('?').next()?;
-    let rest = match without_query.split_once("://") {
-        Some((scheme, rest)) => scheme.eq_ignore_ascii_case(request.scheme.as_str()).then_some(rest)?,
-        None => match without_query.strip_prefix("//") {
-            Some(rest) => rest,
-            None if without_query.starts_with('/') => return Some(without_dot_segments(without_query)),
+    let rest = match without_query.strip_prefix("//") {
+        Some(rest) => rest,
+        None if without_query.starts_with('/') => return Some(without_dot_segments(without_query)),
+        None => match without_query.split_once("://") {
+            Some((scheme, rest)) => scheme.eq_ignore_ascii_case(request.scheme.as_str()).then_some(rest)?,
             None => return relative(&request.path, without_query),
         },
     };
@@ -245,16 +271,13 @@ pub fn keys_of_response(
         FenceKey::Path(path.to_owned()),
         FenceKey::Target(path.to_owned(), query.unwrap_or_default().to_owned()),
     ];
-    match selected.pattern.map(|pattern| pattern.kind) {
-        Some(PatternKind::Item) => {
-            let id = selected.params.iter().find(|(name, _)| name == "id");
-            keys.extend(id.map(|(_, id)| FenceKey::Item(entity, id.clone())));
-            if negative {
-                keys.push(FenceKey::Collections(entity));
-            }
+    if let Some(pattern) = selected.pattern {
+        let id = selected.params.iter().find(|(name, _)| name == "id");
+        keys.extend(id.map(|(_, id)| FenceKey::Item(entity, id.clone())));
+        // Nobody can tell what a remainder shows, so it falls with whatever may be part of it.
+        if negative || pattern.kind != PatternKind::Item {
+            keys.push(FenceKey::Collections(entity));
         }
-        Some(PatternKind::Collection) => keys.push(FenceKey::Collections(entity)),
-        Some(PatternKind::Remainder) | None => {}
     }
     if let Some(caller) = caller {
         keys.push(FenceKey::Credential(caller));
@@ -356,11 +379,15 @@ mod tests {
     }
 
     #[test]
+    fn a_collection_may_have_parameters() {
+        check("POST", "/reports/2026", &[FenceKey::Collections(REPORTS), path("/reports/2026")]);
+    }
+
+    #[test]
     fn anything_else_is_the_whole_route() {
         check("PUT", "/reports", &[REPORTED, path("/reports")]);
-        check("POST", "/reports/2026", &[REPORTED, path("/reports/2026")]);
         check("BREW", "/reports", &[REPORTED, path("/reports")]);
-        // An item by another name than {id} is nobody's id.
+        // {id} alone marks an item.
         check("PUT", "/reports/2026", &[REPORTED, path("/reports/2026")]);
         check("PUT", "/files/a/b", &[FenceKey::Entity(FILES), path("/files/a/b")]);
         check("POST", "/files/a/b", &[FenceKey::Entity(FILES), path("/files/a/b")]);
@@ -371,8 +398,20 @@ mod tests {
         check(
             "POST",
             "/items/5/adjust",
-            &[path("/items/5/adjust"), REPORTED, FenceKey::Entity(ITEMS), FenceKey::Entity(VARIANTS)],
+            &[
+                path("/items/5/adjust"),
+                path("/items/5/variants"),
+                REPORTED,
+                FenceKey::Entity(ITEMS),
+                FenceKey::Entity(VARIANTS),
+            ],
         );
+    }
+
+    #[test]
+    fn empty_segments_are_read_both_ways() {
+        check("POST", "//reports", &[FenceKey::Collections(REPORTS), path("//reports"), path("/reports")]);
+        assert!(decide(&request("POST", "//login", &[]), &shop()).unrouted);
     }
 
     #[test]
@@ -412,6 +451,17 @@ mod tests {
             }
         }
         assert!(!overridden("OPTIONS", &[("X-Method-Override", "PUT")]));
+        let reading = Route { reads: vec!["POST".into()], ..plain() };
+        for (method, mutates) in [("post", false), ("GET", false), ("PUT", true)] {
+            assert_eq!(is_mutation(&request("POST", "/", &[("X-HTTP-Method", method)]), &reading), mutates, "{method}");
+        }
+    }
+
+    #[test]
+    fn an_overridden_method_is_the_whole_route() {
+        let decided = |method| decide(&request("POST", "/reports", &[("X-HTTP-Method", method)]), &shop()).keys;
+        assert_eq!(decided("POST"), [FenceKey::Collections(REPORTS), path("/reports")]);
+        assert_eq!(decided("DELETE"), [REPORTED, path("/reports")]);
     }
 
     #[track_caller]
@@ -439,6 +489,7 @@ mod tests {
         }
         check_named(&[("Location", "http://shop.test")], &[path("/")]);
         check_named(&[("Location", "/elsewhere")], &[path("/elsewhere")]);
+        check_named(&[("Location", "/from/http://other.test/x")], &[path("/from/http://other.test/x")]);
         let both = [("Location", "/items/7"), ("Content-Location", "/x")];
         check_named(&both, &[item(ITEMS, "7"), path("/items/7"), path("/x")]);
         for other in
@@ -469,8 +520,8 @@ mod tests {
         check_keys("/items/5", None, false, &[item(ITEMS, "5")]);
         check_keys("/items/5", None, true, &[item(ITEMS, "5"), FenceKey::Collections(ITEMS)]);
         check_keys("/items/5/variants", None, false, &[item(VARIANTS, "5")]);
-        check_keys("/reports/2026", None, false, &[]);
-        check_keys("/files/a", None, true, &[]);
+        check_keys("/reports/2026", None, false, &[FenceKey::Collections(REPORTS)]);
+        check_keys("/files/a", None, true, &[FenceKey::Collections(FILES)]);
         check_keys("/elsewhere", None, false, &[]);
         let a = [1; 16];
         let mine = [FenceKey::Credential(a), FenceKey::CredentialAt(a, "/elsewhere".into())];

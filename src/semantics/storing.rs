@@ -12,7 +12,7 @@ use crate::field::date::HttpDate;
 use crate::field::entity_tag::EntityTag;
 use crate::field::vary::Vary;
 use crate::message::{Framing, Head};
-use crate::policy::{Credential, Freshness, OriginCacheControl, Route, Scope, SetCookie};
+use crate::policy::{Credential, Freshness, OriginCacheControl, RequestCacheControl, Route, Scope, SetCookie};
 use crate::semantics::cache_status::Detail;
 use crate::semantics::freshness;
 use crate::semantics::request::Request;
@@ -256,6 +256,11 @@ fn permission(
     if fields.contains("set-cookie") && route.set_cookie == SetCookie::Refuse {
         return Err(Detail::SetCookie);
     }
+    // "the no-store request directive indicates that a cache MUST NOT store any part of either this request or any
+    // response to it" (RFC 9111 §5.2.1.5), on routes that heed what clients ask for.
+    if forbids_storing(request, route) {
+        return Err(Detail::NoStore);
+    }
     let governed = freshness::governs(status, route);
     if matches!(route.freshness, Freshness::For(_)) {
         return match governed {
@@ -276,9 +281,6 @@ fn permission(
     if directives.no_store && !directives.must_understand {
         return Err(Detail::NoStore);
     }
-    if RequestDirectives::of(&request.fields).no_store {
-        return Err(Detail::NoStore);
-    }
     // "if the cache is shared: the private response directive is either not present or allows a shared cache to store"
     if directives.private {
         return Err(Detail::Private);
@@ -296,6 +298,11 @@ fn permission(
     } else {
         Err(Detail::NoLifetime)
     }
+}
+
+/// Whether the client forbids to store what it is answered.
+fn forbids_storing(request: &Request, route: &Route) -> bool {
+    route.request_cache_control == RequestCacheControl::Respect && RequestDirectives::of(&request.fields).no_store
 }
 
 /// Whether the origin itself said how long the response is fresh.
@@ -445,8 +452,17 @@ mod tests {
         // In plain mode there is nothing to set aside.
         let plain = Route { origin_cache_control: OriginCacheControl::Ignore, ..plain() };
         Case { route: plain, ..Case::default() }.check(&no_store, Err(Detail::NoStore));
-        // A client's no-store is for RFC 9111, which `fresh` outranks.
-        Case { route: fresh(), asked: &[("Cache-Control", "no-store")], ..Case::default() }.check(&[], Ok(()));
+    }
+
+    #[test]
+    fn a_client_s_no_store_counts_where_the_route_respects_what_clients_ask_for() {
+        use RequestCacheControl::{Ignore, Reload, Respect};
+        for (request_cache_control, expected) in [(Respect, Err(Detail::NoStore)), (Reload, Ok(())), (Ignore, Ok(()))] {
+            for route in [fresh(), plain()] {
+                let route = Route { request_cache_control, ..route };
+                Case { route, asked: &[("Cache-Control", "no-store")], ..Case::default() }.check(&[MAX_AGE], expected);
+            }
+        }
     }
 
     #[test]

@@ -49,6 +49,18 @@ impl<T: Zeroable> Column<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slots(Box<[u32]>);
 
+impl Slots {
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// The point before which nothing that a fetch learned can be newer: noted before its request is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {

@@ -333,7 +333,9 @@ fn weight(name: &Name, held: &Held) -> usize {
     let held = match held {
         Held::Response(stored) => {
             let fields: usize = stored.response.fields.iter().map(|(n, v)| n.len() + v.len() + 64).sum();
-            fields + std::mem::size_of::<Stored>() + stored.place.path.len() + stored.place.query.len()
+            let Stored { slots, place, .. } = &**stored;
+            let place = place.path.len() + place.query.len() + place.id.as_ref().map_or(0, String::len);
+            fields + std::mem::size_of::<Stored>() + slots.len() * size_of::<u32>() + place
         }
         Held::Varies(names) => names.iter().map(|n| n.len() + 24).sum(),
         Held::Body(body) => body.len(),

@@ -11,6 +11,25 @@ const MIB: usize = 1024 * 1024;
 /// Enough that a proxy which holds a body whole is told from one that does not.
 const LARGE: usize = 64 * MIB;
 
+/// Whatever told of it: a refused credential is refused.
+#[test]
+fn a_401_to_what_is_passed_on_ends_what_is_stored_for_its_caller() {
+    let origin = Origin::start(|request, peer| {
+        let refused = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_owned();
+        let answer = if request.line().starts_with("GET /me") { json(&[], "mine") } else { refused };
+        write(peer, answer.as_bytes());
+        After::Keep
+    });
+    let routes = "[[route]]\nname = \"me\"\npaths = [\"/me\"]\nfresh = \"5m\"\n\
+                  [[route]]\nname = \"stream\"\npaths = [\"/stream\"]\nmode = \"pass\"\n";
+    let proxy = Proxy::start(&format!("[origin]\nurl = \"{}\"\n{routes}", origin.url));
+    let alice = ["Authorization: Bearer alice"];
+    let get = |path: &str| proxy.ask(&format!("GET {path}"), &alice, "").status();
+    assert_eq!((get("/me"), get("/me"), origin.times_asked()), (200, 200, 1));
+    assert_eq!((get("/stream"), origin.times_asked()), (401, 1));
+    assert_eq!((get("/me"), origin.times_asked()), (200, 1), "the origin has the word");
+}
+
 #[test]
 fn a_large_upload_goes_through_in_flat_memory() {
     let origin = Origin::start(|request, peer| {

@@ -1,7 +1,10 @@
 //! Bounded: the origin never has more than `max_concurrent` requests, and who finds no room sends nothing.
 
-use crate::house::{House, SHARED, ok, request, slowly};
-use freshgate::pipeline::Passage;
+use crate::house::{Body, House, SHARED, ok, request, slowly};
+use bytes::Bytes;
+use freshgate::field::Fields;
+use freshgate::origin::{Framing, Head};
+use freshgate::pipeline::{Answer, Content, Handled, Passage};
 use freshgate::semantics::cache_status::Detail;
 
 fn narrow() -> House {
@@ -137,4 +140,39 @@ async fn a_streamed_mutation_is_a_mutation() {
     mutation.end();
     assert_eq!(house.causes().len(), 3);
     assert!(house.asks("/items/1", "newer").await.stored());
+}
+
+/// A till on a bad line reads its receipt for minutes; meanwhile the origin has nothing to do with it.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_a_mutation_s_answer_slowly_takes_no_room_at_the_origin() {
+    let house = narrow();
+    let mut receipts = Vec::new();
+    for target in ["/items/1", "/items/2"] {
+        let mutation = house.mutate("PUT", target).await;
+        let chunks = slowly(house.asked("PUT", target).await).await;
+        house.pass(1).await;
+        let got = mutation.got().await;
+        assert!(matches!(got.body, Body::Stream(_)), "{got:?}");
+        receipts.push((got, chunks));
+    }
+    house.asks("/items/3", "three").await;
+}
+
+/// `cache.memory` counts the octets of a body; a buffer that grew as they came may be twice as long.
+#[tokio::test]
+async fn a_body_that_came_in_parts_takes_no_more_memory_than_it_has_octets() {
+    let house = House::new();
+    let (pipeline, asking) = (house.pipeline.clone(), request("GET", "/items", &[]));
+    let reader = tokio::spawn(async move { pipeline.retrieve(asking, None).await });
+    let head = Head { status: 500, reason: Bytes::new(), fields: Fields::new() };
+    let chunks = house.asked("GET", "/items").await.answer_slowly(head, Framing::Chunked);
+    for octets in [20_000, 20_000, 1] {
+        chunks.send(Ok(vec![b' '; octets].into())).expect("it is read");
+    }
+    drop(chunks);
+    let Handled::Answer(Answer { content: Content::Whole(body), .. }) = reader.await.expect("no panic") else {
+        panic!("it came whole")
+    };
+    let body = body.try_into_mut().expect("an error is not stored, so nobody else has it");
+    assert_eq!((body.len(), body.capacity()), (40_001, 40_001));
 }

@@ -72,6 +72,26 @@ async fn a_prefix_reaches_what_begins_with_it_and_nothing_else() {
     house.hits("/b/1", "old").await;
 }
 
+/// Whoever reads the log has to learn what to fetch again.
+#[tokio::test]
+async fn the_purge_of_a_prefix_names_the_routes_that_it_may_reach() {
+    let house = House::with(&format!("{SHARED}[[route]]\nname = \"units\"\npaths = [\"/units\"]\n"));
+    for (purged, routes, whole) in [
+        ("/items/", &["items"][..], false),
+        ("/items/1", &["items"], false),
+        ("/", &["items", "units"], false),
+        ("/elsewhere", &[], true),
+    ] {
+        house.pipeline.purge(&prefix(purged), false);
+        let change = &house.pipeline.changes.recent(1)[0];
+        assert_eq!(
+            (&change.routes[..], change.whole),
+            (&routes.iter().map(ToString::to_string).collect::<Vec<_>>()[..], whole),
+            "{purged}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn the_thirty_third_prefix_makes_the_oldest_everything() {
     let house = House::with(TREE);

@@ -147,7 +147,7 @@ impl Reach {
     fn covers(&self, routes: &Routes, path: &str) -> bool {
         let path = routes.matching_form(path);
         let selected = routes.select(&path);
-        let collection = selected.pattern.is_some_and(|pattern| pattern.kind == PatternKind::Collection);
+        let collection = selected.pattern.is_some_and(|pattern| pattern.kind != PatternKind::Item);
         self.paths.contains(&path)
             || self.routes.contains(&selected.route.id)
             || (collection && self.collections.contains(&selected.route.id))
