@@ -72,11 +72,12 @@ impl Identity {
     }
 }
 
-/// The values of one cookie in a Cookie line (RFC 6265 §4.2.1).
+/// The values of one cookie in a Cookie line (RFC 6265 §4.2.1). White space around the name is no part of it, as most
+/// origins read it: else who writes some would be nobody here and somebody there.
 fn cookies<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     line.split(|b| *b == b';').filter_map(move |pair| {
-        let pair = pair.trim_ascii_start();
-        pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+        let equals = pair.iter().position(|b| *b == b'=')?;
+        (pair[..equals].trim_ascii() == name.as_bytes()).then_some(&pair[equals + 1..])
     })
 }
 
