@@ -42,7 +42,7 @@ struct What {
 
 /// Asks, and says what came of it. Exits with 0, 64 or 69.
 pub fn run(args: &Args) -> ExitCode {
-    match args.target.post("/purge", &body(args)).map(|answer| told(&answer)) {
+    match args.target.post("/purge", &body(args)).and_then(|answer| told(&answer)) {
         Ok(told) => {
             println!("{told}");
             ExitCode::SUCCESS
@@ -67,13 +67,18 @@ fn body(args: &Args) -> Value {
     Value::Object(body)
 }
 
-/// The answer in words.
-fn told(answer: &Value) -> String {
+/// The answer in words. Whoever answers neither way is no admin listener: nothing was purged then, and to say otherwise
+/// would leave stale what its operator believes gone.
+fn told(answer: &Value) -> Result<String, Failure> {
     match (answer["matched"].as_u64(), answer["sequence"].as_u64()) {
-        (Some(1), _) => "1 stored response matches; nothing was purged.".to_owned(),
-        (Some(n), _) => format!("{n} stored responses match; nothing was purged."),
-        (None, Some(n)) => format!("Purged, as change {n}."),
-        (None, None) => "Purged.".to_owned(),
+        (Some(1), _) => Ok("1 stored response matches; nothing was purged.".to_owned()),
+        (Some(n), _) => Ok(format!("{n} stored responses match; nothing was purged.")),
+        (None, Some(n)) => Ok(format!("Purged, as change {n}.")),
+        (None, None) => Err(Failure {
+            code: 69,
+            message: "Nothing was purged: what answered is no admin listener of freshgate. --admin URL names it."
+                .to_owned(),
+        }),
     }
 }
 
@@ -107,13 +112,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_admin_listener_has_purged_nothing() {
+        for answer in [json!({}), json!(null), json!([1]), json!({"sequence": "12"})] {
+            assert_eq!(told(&answer).map_err(|failure| failure.code), Err(69), "{answer}");
+        }
+    }
+
+    #[test]
     fn the_answer_in_words() {
         for (answer, words) in [
             (json!({"matched": 0}), "0 stored responses match; nothing was purged."),
             (json!({"matched": 1}), "1 stored response matches; nothing was purged."),
             (json!({"sequence": 12}), "Purged, as change 12."),
         ] {
-            assert_eq!(told(&answer), words);
+            assert_eq!(told(&answer).map_err(|failure| failure.code), Ok(words.to_owned()));
         }
     }
 }

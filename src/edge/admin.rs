@@ -13,6 +13,7 @@ pub use crate::pipeline::purge::Selector;
 use crate::policy::{Policy, Token};
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -236,13 +237,18 @@ async fn config(State(admin): State<Admin>) -> Response {
     axum::Json(shown_policy::json(&admin.operations.policy())).into_response()
 }
 
-async fn purge(State(admin): State<Admin>, fields: HeaderMap, body: Bytes) -> Result<Response, Refusal> {
+async fn purge(
+    State(admin): State<Admin>,
+    fields: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
     // A page of another site can send a POST here, but not with this type: that takes a preflight, which nobody answers.
     let kind = fields.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     if !kind.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json")) {
         let sentence = "Send the purge as JSON, with Content-Type: application/json.".to_owned();
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence));
     }
+    let body = body.map_err(|error| Refusal::new(error.status(), format!("The body is not a purge: {error}.")))?;
     let purge = read_purge(&body, &admin.operations.policy())?;
     Ok(axum::Json(admin.operations.purge(&purge)).into_response())
 }
@@ -588,6 +594,15 @@ mod tests {
         check_purge("", Err((400, "EOF"))).await;
         check_purge(r#"{"route": "categoires"}"#, Err((404, "Did you mean \\\"categories\\\"?"))).await;
         check_purge(r#"{"entity": "xyz"}"#, Err((404, "GET /config lists"))).await;
+    }
+
+    #[tokio::test]
+    async fn a_purge_that_is_too_long_is_refused_in_json_too() {
+        let json = [("content-type", "application/json")];
+        let request = request("POST /purge", &json, &" ".repeat(MAX_BODY + 1));
+        let (status, _, body) = ask(admin(Token::Open, Phase::Serving).0, request).await;
+        assert_eq!(status, 413);
+        assert!(body.starts_with(r#"{"error":"The body is not a purge"#), "{body}");
     }
 
     #[tokio::test]
