@@ -23,7 +23,7 @@ use futures_util::{StreamExt, stream};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// A response of a mutation that is whole this soon, and no longer than `request_buffer`, is answered after the mutation
 /// has ended; others are answered as they come.
