@@ -300,8 +300,9 @@ struct Barrier {
 struct State {
     lowered: bool,
     ended: bool,
-    /// What the response's Location and Content-Location add.
+    /// What the response's Location and Content-Location add, and where its own barrier stands.
     named: Invalidation,
+    named_slots: Option<Slots>,
 }
 
 impl Barrier {
@@ -326,13 +327,24 @@ impl Barrier {
             let named = |request| invalidation::named_by_response(request, &head.fields, &policy.routes);
             // The origin may know itself by the name that it was asked by or, behind another proxy, by that one's.
             let asked = forwarding::as_asked(&self.request, &policy.server.trusted_proxies);
-            self.state().named = named(&self.request).with(named(&asked));
+            self.raise_over(named(&self.request).with(named(&asked)));
         }
         if head.status == 401
             && let Some(caller) = self.pipeline.identity.caller(&self.request.fields).key()
         {
             self.pipeline.end_credential(caller);
         }
+    }
+
+    /// What the response names is known only now; until the mutation has ended, it is kept out of the store like the rest.
+    fn raise_over(&self, named: Invalidation) {
+        let mut state = self.state();
+        if !state.lowered {
+            let slots = self.pipeline.store.fences.slots(&named.keys);
+            self.pipeline.store.fences.raise(&slots);
+            state.named_slots = Some(slots);
+        }
+        state.named = named;
     }
 
     /// The first byte of the response is about to go out, and the rest has not been read.
@@ -359,6 +371,7 @@ impl Barrier {
         if !state.lowered {
             state.lowered = true;
             self.pipeline.store.fences.lower(&self.slots);
+            state.named_slots.iter().for_each(|slots| self.pipeline.store.fences.lower(slots));
         }
     }
 

@@ -449,6 +449,26 @@ async fn what_the_answer_names_is_invalidated_too() {
     house.asks("/items/7", "new").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_slow_answer_names_is_kept_out_of_the_store_until_its_end() {
+    let house = House::new();
+    house.stores("/items/7", "old").await;
+    let mutation = house.mutate("POST", "/elsewhere").await;
+    let fields = [("Location", "/items/7")].into_iter().collect();
+    let head = Head { status: 201, reason: "Created".into(), fields };
+    let chunks = house.asked("POST", "/elsewhere").await.answer_slowly(head, Framing::Chunked);
+    turns().await;
+    house.pass(1).await;
+    let answer = mutation.got().await;
+    assert!(answer.is_stream());
+    assert!(!house.asks("/items/7", "between").await.stored());
+    drop(chunks);
+    answer.streamed().await;
+    turns().await;
+    assert!(house.asks("/items/7", "new").await.stored());
+    house.hits("/items/7", "new").await;
+}
+
 #[tokio::test]
 async fn a_mutation_without_a_body_that_answers_nothing_ends_too() {
     let house = House::new();
