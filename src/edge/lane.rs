@@ -322,7 +322,7 @@ impl Lane {
             head_only: received.request.method == "HEAD",
             persists: received.persists && !*self.shutdown.borrow(),
         };
-        if self.write(&mut connection.stream, answer, to).await {
+        if self.write(&mut connection, answer, to).await {
             return Some(connection);
         }
         connection.close().await;
@@ -330,9 +330,10 @@ impl Lane {
     }
 
     /// Says whether another request can follow.
-    async fn write(&self, stream: &mut Stream, answer: Answer, to: Recipient) -> bool {
+    async fn write(&self, connection: &mut Connection, answer: Answer, to: Recipient) -> bool {
         let Answer { head, content, mut exchange } = answer;
-        let written = writer::answer(stream, &head, content, to).await;
+        let Connection { stream, buffer, .. } = connection;
+        let written = writer::answer(stream, buffer, &head, content, to).await;
         exchange.sent_bytes = written.body;
         exchange.latency = self.pipeline.clock.now() - exchange.at;
         self.pipeline.observe(&exchange);
@@ -351,7 +352,7 @@ impl Lane {
 
     async fn close_with(&self, mut connection: Connection, answer: Answer, head_only: bool) {
         let to = Recipient { version: Version::Http11, head_only, persists: false };
-        self.write(&mut connection.stream, answer, to).await;
+        self.write(&mut connection, answer, to).await;
         connection.close().await;
     }
 

@@ -25,6 +25,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::any::Any;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -246,9 +247,14 @@ impl ProxyHttp for Front {
         if status != 101 {
             drop_hop_by_hop(response);
         }
+        // "Intermediaries … MUST send their own HTTP-version in forwarded messages" (RFC 9110 §6.2): an HTTP/1.0 in front of
+        // chunks of this connection would be nonsense.
+        response.set_version(http::Version::HTTP_11);
         if (100..200).contains(&status) && status != 101 {
             progress.interim += 1;
-            session.set_ignore_info_resp(progress.interim > MAX_INTERIM);
+            // RFC 9110 §15.2: a server MUST NOT send a 1xx response to an HTTP/1.0 client.
+            let old = session.req_header().version == http::Version::HTTP_10;
+            session.set_ignore_info_resp(old || progress.interim > MAX_INTERIM);
             return Ok(());
         }
         progress.answered = true;
@@ -290,6 +296,9 @@ impl ProxyHttp for Front {
     ) -> pingora::Result<()> {
         if session.req_header().version == http::Version::HTTP_10 {
             response.remove_header(&http::header::TRANSFER_ENCODING);
+            if !response.headers.contains_key(http::header::CONTENT_LENGTH) {
+                session.set_keepalive(None);
+            }
         }
         Ok(())
     }
@@ -440,7 +449,12 @@ async fn respond(session: &mut Session, head: Head, content: Content) -> pingora
         Content::Empty => session.write_response_body(None, true).await,
         Content::Whole(body) => session.write_response_body(Some(body), true).await,
         Content::Stream { mut body, .. } => {
-            while let Some(octets) = body.next().await {
+            // A client that resets its stream is heard although the origin is silent, or its connection would be held.
+            while let Some(octets) = tokio::select! {
+                biased;
+                octets = body.next() => octets,
+                gone = session.read_body_or_idle(true) => return gone.map(drop),
+            } {
                 let octets = octets.map_err(|error| Error::because(ErrorType::ReadError, "reading the body", error))?;
                 session.write_response_body(Some(octets), false).await?;
             }
@@ -511,6 +525,12 @@ fn status_error(status: u16) -> Box<Error> {
     error
 }
 
+/// Whether the client's octets came, and made no sense ([`crate::edge::handover`]).
+fn is_malformed(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
+}
+
 /// What a failure of a streamed exchange is to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Failure {
@@ -528,6 +548,9 @@ impl Failure {
             (_, T::HTTPStatus(413)) => return own(413, "The request's body is longer than is taken here."),
             (_, T::HTTPStatus(500)) => return own(500, "This proxy has made a mistake."),
             (ErrorSource::Downstream, T::ReadTimedout) => return own(408, "The request took too long."),
+            (ErrorSource::Downstream, T::ReadError) if is_malformed(error) => {
+                return own(400, "The request's body is not well chunked.");
+            }
             (ErrorSource::Downstream, T::WriteError | T::WriteTimedout | T::ReadError | T::ConnectionClosed) => {
                 return None;
             }

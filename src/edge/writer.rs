@@ -2,15 +2,16 @@
 //! there can be.
 
 use crate::message;
-use crate::origin::{Framing, Head};
+use crate::origin::{Framing, Head, OriginError};
 use crate::pipeline::Content;
 use crate::semantics::request::Version;
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use pingora::protocols::Stream;
 use std::io;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// How long a client may take none of what it is sent.
@@ -22,6 +23,12 @@ pub const LINGER: Duration = Duration::from_secs(2);
 
 /// Bodies up to this size are copied behind their head, so that both leave in one write.
 const ONE_WRITE: usize = 16 * 1024;
+
+/// How much of what a client pipelines is read while it is being answered.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// A body as the origin sends it.
+type Streamed = BoxStream<'static, Result<Bytes, OriginError>>;
 
 /// Whom an answer goes to.
 #[derive(Clone, Copy, Debug)]
@@ -114,16 +121,30 @@ pub async fn interim(stream: &mut Stream, head: &Head) -> io::Result<()> {
     flush(stream).await
 }
 
-/// Sends an answer. A body that breaks off is made to look broken: the connection is to be closed before its end.
-pub async fn answer(stream: &mut Stream, head: &Head, content: Content, to: Recipient) -> Written {
+/// Sends an answer. A body that breaks off is made to look broken: the connection is to be closed before its end. What
+/// the client sends meanwhile goes to `ahead`.
+pub async fn answer(
+    stream: &mut Stream,
+    ahead: &mut BytesMut,
+    head: &Head,
+    content: Content,
+    to: Recipient,
+) -> Written {
     let mut body = 0;
-    match send(stream, head, content, to, &mut body).await {
+    match send(stream, ahead, head, content, to, &mut body).await {
         Ok(persists) => Written { body, persists },
         Err(_) => Written { body, persists: false },
     }
 }
 
-async fn send(stream: &mut Stream, head: &Head, content: Content, to: Recipient, sent: &mut u64) -> io::Result<bool> {
+async fn send(
+    stream: &mut Stream,
+    ahead: &mut BytesMut,
+    head: &Head,
+    content: Content,
+    to: Recipient,
+    sent: &mut u64,
+) -> io::Result<bool> {
     let delimited = to.delimited(head.status, &content);
     let mut out = BytesMut::new();
     put_head(&mut out, head, to, delimited);
@@ -141,8 +162,18 @@ async fn send(stream: &mut Stream, head: &Head, content: Content, to: Recipient,
             *sent = body.len() as u64;
         }
         Content::Stream { mut body, .. } => {
-            while let Some(octets) = body.next().await {
-                let octets = octets.map_err(io::Error::other)?;
+            loop {
+                let octets = match body.next().now_or_never() {
+                    Some(octets) => octets.transpose().map_err(io::Error::other)?,
+                    None => {
+                        // What there is does not wait: the first event may be far away, and the head says that all is well.
+                        put_all(stream, &out).await?;
+                        out.clear();
+                        flush(stream).await?;
+                        next(&mut body, stream, ahead).await?
+                    }
+                };
+                let Some(octets) = octets else { break };
                 put_body(stream, &mut out, &octets, delimited, sent).await?;
             }
             match delimited {
@@ -155,6 +186,21 @@ async fn send(stream: &mut Stream, head: &Head, content: Content, to: Recipient,
     }
     flush(stream).await?;
     Ok(to.persists && delimited != Delimited::Close)
+}
+
+/// The next octets of a streamed body. The origin may be silent for long (server-sent events), so the wait ends also when
+/// the client closes its side: without an ear for that, the origin's connection would be held for nobody.
+async fn next(body: &mut Streamed, stream: &mut Stream, ahead: &mut BytesMut) -> io::Result<Option<Bytes>> {
+    loop {
+        ahead.reserve(1024);
+        tokio::select! {
+            biased;
+            octets = body.next() => return octets.transpose().map_err(io::Error::other),
+            heard = stream.read_buf(ahead), if ahead.len() < READ_AHEAD => if heard? == 0 {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            },
+        }
+    }
 }
 
 /// Sends a part of a streamed body at once, and `out`, which waits to go before it.
@@ -198,9 +244,9 @@ async fn flush(stream: &mut Stream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::origin::{OriginError, OriginErrorKind};
+    use crate::origin::OriginErrorKind;
     use futures_util::stream;
-    use tokio::io::{AsyncReadExt, duplex};
+    use tokio::io::duplex;
 
     const HTTP11: Recipient = Recipient { version: Version::Http11, head_only: false, persists: true };
     const HTTP10: Recipient = Recipient { version: Version::Http10, head_only: false, persists: false };
@@ -225,7 +271,7 @@ mod tests {
             let (mut client, server) = duplex(64 * 1024);
             let head = Head { status, reason: Bytes::from_static(b"Fine"), fields: lines.iter().copied().collect() };
             let mut stream: Stream = Box::new(server);
-            let outcome = answer(&mut stream, &head, content, to).await;
+            let outcome = answer(&mut stream, &mut BytesMut::new(), &head, content, to).await;
             drop(stream);
             let mut out = String::new();
             client.read_to_string(&mut out).await.expect("text");

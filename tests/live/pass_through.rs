@@ -2,7 +2,7 @@
 
 use crate::proxy::Proxy;
 use crate::scripted::{After, Origin, gate, json, write};
-use crate::wire::{chunk, status};
+use crate::wire::{PATIENCE, chunk, status};
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -226,6 +226,80 @@ fn events_of_the_origin_arrive_one_by_one() {
         }
         open.send(()).expect("the origin waits");
         assert_eq!(chunk(&mut client.reader).expect("the end comes"), None, "{path}");
+    }
+}
+
+/// A stream that is silent holds a connection of the origin: it has to end with its client, whoever streams it.
+#[test]
+fn a_silent_stream_ends_with_its_client() {
+    let (left, leaving) = std::sync::mpsc::channel();
+    let origin = Origin::start(move |_, peer| {
+        write(peer, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+        // Until the proxy closes it, without a word on either side.
+        let _ = left.send(matches!(peer.read(&mut [0]), Ok(0) | Err(_)));
+        After::Close
+    });
+    let proxy = Proxy::caching(&origin.url);
+    for (line, fields) in [("GET /unnamed", &[][..]), ("GET /a/1", &[]), ("GET /unnamed", &["Range: bytes=0-"])] {
+        let mut client = proxy.connect();
+        client.ask(line, fields, "");
+        assert_eq!(status(&client.head()), 200, "{line} {fields:?}: the head waits for no event");
+        drop(client);
+        assert_eq!(leaving.recv_timeout(PATIENCE), Ok(true), "{line} {fields:?}: the origin is let go");
+    }
+}
+
+/// What a client pipelines behind a stream is heard and kept while that is silent.
+#[test]
+fn what_is_pipelined_behind_a_stream_is_answered_after_it() {
+    let (open, wait) = gate();
+    let origin = Origin::start(move |request, peer| {
+        if request.line() == "GET /a/1" {
+            write(peer, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+            write(peer, b"3\r\none\r\n");
+            wait();
+            write(peer, b"0\r\n\r\n");
+        } else {
+            write(peer, json(&[], "2").as_bytes());
+        }
+        After::Keep
+    });
+    let proxy = Proxy::caching(&origin.url);
+    let mut client = proxy.connect();
+    client.ask("GET /a/1", &[], "");
+    client.head();
+    assert_eq!(chunk(&mut client.reader).expect("it comes").as_deref(), Some(&b"one"[..]));
+    client.ask("GET /a/2", &[], "");
+    open.send(()).expect("the origin waits");
+    assert_eq!(chunk(&mut client.reader).expect("the end comes"), None);
+    assert_eq!(client.response().text(), "2");
+}
+
+/// RFC 9110 §15.2: no 1xx for a client of HTTP/1.0. RFC 9110 §6.2: the version on a message is its sender's own.
+#[test]
+fn versions_are_each_connections_own() {
+    let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let origin = Origin::ending(format!("{hint}HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\ntrue"), || After::Close);
+    let proxy = Proxy::caching(&origin.url);
+    for line in ["GET /unnamed", "GET /a/1", "OPTIONS /a/1"] {
+        let mut client = proxy.connect();
+        client.send(format!("{line} HTTP/1.0\r\nHost: shop.test\r\n\r\n"));
+        assert_eq!(client.head().start, "HTTP/1.1 200 OK", "{line}");
+        client = proxy.connect();
+        client.ask(line, &[], "");
+        assert_eq!(client.response().head.start, "HTTP/1.1 200 OK", "{line}");
+    }
+}
+
+/// P10: bad input gets a clear error, also where the body was being streamed already.
+#[test]
+fn a_malformed_chunk_is_a_400() {
+    let origin = Origin::answering(json(&[], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    for (line, chunk) in [("GET /unnamed", "zz\r\n"), ("GET /a/1", "5;a\nhello\r\n"), ("POST /a/1", "-1\r\n")] {
+        let mut client = proxy.connect();
+        client.send(format!("{line} HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"));
+        assert_eq!(client.response().status(), 400, "{line} {chunk:?}");
     }
 }
 
