@@ -84,6 +84,15 @@ impl Fields {
         &self.lines
     }
 
+    /// The same lines in octets of their own: those that came lie in a buffer that may be far larger than they are.
+    #[must_use]
+    pub fn compact(&self) -> Fields {
+        let all: Vec<u8> = self.lines.iter().flat_map(|(n, v)| [n, v]).flatten().copied().collect();
+        let mut rest = Bytes::from(all.into_boxed_slice());
+        let mut take = |part: &Bytes| rest.split_to(part.len());
+        Fields { lines: self.lines.iter().map(|(n, v)| (take(n), take(v))).collect() }
+    }
+
     /// How many lines there are.
     pub fn len(&self) -> usize {
         self.lines.len()

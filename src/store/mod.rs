@@ -237,10 +237,13 @@ impl Store {
         if self.nearly_full() && !self.held.contains_key(&name) && !self.asked_before(&name) {
             return Err(Detail::NearlyFull);
         }
-        let response = storable.response().clone();
+        // Copies, of just their size: what came lies in the buffers that it was read into, and these would stay.
+        let came = storable.response();
+        let (fields, reason) = (came.fields.compact(), Bytes::copy_from_slice(&came.reason));
+        let response = Response { fields, reason, ..came.clone() };
         let body = Name::Body(response.content);
         if !self.held.contains_key(&body) {
-            self.held.insert(body, Held::Body(storable.body().clone()));
+            self.held.insert(body, Held::Body(Bytes::copy_from_slice(storable.body())));
         }
         self.held.insert(name, Held::Response(Arc::new(Stored { response, slots, mark: ticket.mark, place })));
         Ok(())
@@ -333,13 +336,15 @@ fn weight(name: &Name, held: &Held) -> usize {
     let held = match held {
         Held::Response(stored) => {
             let fields: usize = stored.response.fields.iter().map(|(n, v)| n.len() + v.len() + 64).sum();
-            let Stored { slots, place, .. } = &**stored;
+            let Stored { slots, place, response, .. } = &**stored;
+            let tag = response.validator.entity_tag().map_or(0, |tag| tag.opaque.len());
             let place = place.path.len() + place.query.len() + place.id.as_ref().map_or(0, String::len);
-            fields + std::mem::size_of::<Stored>() + slots.len() * size_of::<u32>() + place
+            let texts = response.reason.len() + tag + place;
+            fields + std::mem::size_of::<Stored>() + slots.len() * size_of::<u32>() + texts
         }
         Held::Varies(names) => names.iter().map(|n| n.len() + 24).sum(),
         Held::Body(body) => body.len(),
-        Held::Unstorable { .. } => 64,
+        Held::Unstorable { seen, .. } => 64 + seen.as_ref().map_or(0, |seen| seen.tag.opaque.len()),
     };
     name + held + OVERHEAD
 }
@@ -351,7 +356,7 @@ mod tests {
     use crate::policy::SetCookie;
     use crate::semantics::cache_key::Partition;
     use crate::semantics::invalidation::FenceKey;
-    use crate::semantics::sample::{at, fields, fresh, request};
+    use crate::semantics::sample::{at, fields, fresh, plain, request};
     use crate::semantics::storing::{self, Received};
 
     const MIB: u64 = 1 << 20;
@@ -446,6 +451,33 @@ mod tests {
         for caller in 0..50 {
             assert_eq!(selected(&store, &key("/", caller), &red()), Some((body.clone(), Standing::Valid)));
         }
+    }
+
+    /// What came in one buffer with much else would keep all of it in memory, and count for its own octets alone.
+    #[test]
+    fn what_is_stored_holds_on_to_nothing_else() {
+        let store = store(MIB);
+        let buffer = Bytes::from(format!("X-Line a value {}", "x".repeat(100_000)));
+        let within = |part: &[u8]| buffer.as_ptr_range().contains(&part.as_ptr());
+        let lines = [(buffer.slice(..6), buffer.slice(7..14))].into_iter().collect();
+        let head = Head { status: 200, reason: buffer.slice(..1), fields: lines };
+        let received = Received {
+            head: &head,
+            framing: Framing::Chunked,
+            body: buffer.slice(..14),
+            request_time: at(0),
+            response_time: at(0),
+        };
+        let response = storing::received(&received, &plain(), None, |wanted| wanted);
+        let storable =
+            storing::decide(&request("GET", "/", &[]), &received, response, &plain(), &[]).expect("storable");
+        let key = key("/", 0);
+        let put = store.put(&store.begin(at(0)), &key, &red(), &storable, slots(&store), place("/a"));
+        assert_eq!(put, Ok(()));
+        let Selected::Response { stored, body, .. } = store.select(&key, &red(), at(0)) else { panic!("it is stored") };
+        assert_eq!((&body[..], stored.response.fields.get("x-line")), (&b"X-Line a value"[..], Some(&b"a value"[..])));
+        assert!(!within(&body) && !within(&stored.response.reason));
+        assert!(!stored.response.fields.iter().any(|(name, value)| within(name) || within(value)));
     }
 
     #[test]
