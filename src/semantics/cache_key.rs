@@ -82,6 +82,8 @@ pub fn variant(primary: &CacheKey, names: &[String], fields: &Fields) -> CacheKe
     let mut parts = Parts::new(primary.len() + 32 * names.len());
     parts.add(&primary.0);
     for name in names {
+        // Two resources' lists, and one's of two times, may differ: `-` of one field is not `-` of another.
+        parts.add(name.as_bytes());
         parts.selecting(name, fields);
     }
     CacheKey(parts.bytes.into())
@@ -266,5 +268,12 @@ mod tests {
             };
             prop_assert_eq!(key(&a) == key(&b), a == b);
         }
+    }
+
+    #[test]
+    fn a_value_of_one_field_is_not_that_of_another() {
+        let key = of(&request("GET", "/", &[]), &plain(), Partition::Public);
+        let by = |name: &str| variant(&key, &[name.to_owned()], &fields(&[]));
+        assert_ne!(by("accept-language"), by("origin"));
     }
 }

@@ -120,14 +120,18 @@ fn touched(method: &str, path: &str, routes: &Routes) -> Invalidation {
     if let Some(pattern) = selected.pattern {
         own(&mut keys, method, &selected, pattern);
         related(&mut keys, &selected, routes);
-        return Invalidation::of(keys, false);
-    }
-    let mut below = routes.below(path).peekable();
-    if below.peek().is_some() {
-        for selected in below {
-            keys.push(FenceKey::Entity(selected.route.entity_id));
-            related(&mut keys, &selected, routes);
+        // A path of its own says whose the mutation is; a remainder takes what is left, whatever that lies below.
+        if pattern.kind != PatternKind::Remainder {
+            return Invalidation::of(keys, false);
         }
+    }
+    let mut routed = selected.pattern.is_some();
+    for selected in routes.below(path) {
+        routed = true;
+        keys.push(FenceKey::Entity(selected.route.entity_id));
+        related(&mut keys, &selected, routes);
+    }
+    if routed {
         return Invalidation::of(keys, false);
     }
     // "A mutation that matches nothing": what it may have changed is guessed from where it points.
@@ -157,7 +161,10 @@ fn related(keys: &mut Vec<FenceKey>, selected: &Selected<'_>, routes: &Routes) {
             Relation::Path(template) => match filled(template, &selected.params) {
                 Some(path) => keys.push(FenceKey::Path(routes.without_case(path))),
                 // The mutation's path has no such parameter: what it meant can only be the whole route.
-                None => keys.extend(routes.with_literal_prefix_of(template).map(|r| FenceKey::Entity(r.entity_id))),
+                None => {
+                    let template = routes.without_case(template.clone());
+                    keys.extend(routes.with_literal_prefix_of(&template).map(|r| FenceKey::Entity(r.entity_id)));
+                }
             },
         }
     }
