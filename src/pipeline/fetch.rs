@@ -4,6 +4,7 @@
 //! to the waiters of its flight, and told to the one request that it was started for.
 
 use crate::clock::Timestamp;
+use crate::field::entity_tag::EntityTag;
 use crate::origin::{Framing, Head, Interim, OriginError, OriginErrorKind, Reply, rescue};
 use crate::pipeline::Pipeline;
 use crate::pipeline::exchange::Exchange;
@@ -292,7 +293,10 @@ impl Fetch {
             Some((stored, _)) => Seen::of(&stored.response),
             None => self.seen.as_deref().cloned(),
         };
-        let claim = |wanted| self.pipeline.store.first_seen.claim(&self.subject.key, wanted);
+        let place = &self.subject.place;
+        let claim = |tag: &EntityTag, wanted, now| {
+            self.pipeline.store.first_seen.claim((&place.path, &place.query), tag, wanted, now)
+        };
         let response = storing::received(&received, route, previous.as_ref(), claim);
         let unchanged = self.stored.as_ref().is_some_and(|(stored, _)| stored.response.content == response.content);
         let mut whole = self.store(&received, response, ticket, head.status);

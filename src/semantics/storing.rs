@@ -94,13 +94,14 @@ pub struct Received<'a> {
 
 /// The response as it will be answered with, its validators made where it has none.
 ///
-/// `previous` is what was last seen for the same request, fresh or not: equal content keeps its date. `claim` gives a
-/// date that no earlier content of this URL was given, at least as new as the one it is handed.
+/// `previous` is what was last seen for the same request, fresh or not: equal content keeps its date. `claim` is
+/// handed the content's entity-tag, a date for it and the present second, and gives a date that no other content of this
+/// URL was given, at least as new, and the second in which the content was first seen.
 pub fn received(
     received: &Received<'_>,
     route: &Route,
     previous: Option<&Seen>,
-    claim: impl FnOnce(HttpDate) -> HttpDate,
+    claim: impl FnOnce(&EntityTag, HttpDate, HttpDate) -> Modified,
 ) -> Response {
     let Received { head, body, request_time, response_time, .. } = received;
     let mut fields = connection::end_to_end(&head.fields);
@@ -161,7 +162,7 @@ fn modified(
     tag: &Validator,
     previous: Option<&Seen>,
     now: Timestamp,
-    claim: impl FnOnce(HttpDate) -> HttpDate,
+    claim: impl FnOnce(&EntityTag, HttpDate, HttpDate) -> Modified,
 ) -> Modified {
     let today = HttpDate(now.wall_seconds());
     // "An origin server with a clock MUST NOT generate a Last-Modified date that is later than the server's time of
@@ -170,17 +171,15 @@ fn modified(
     if let Some(date) = sent {
         return Modified::Origin(date);
     }
-    if !computes {
-        return Modified::Absent;
-    }
+    let Some(tag) = tag.entity_tag().filter(|_| computes) else { return Modified::Absent };
     if let Some(previous) = previous
-        && Some(&previous.tag) == tag.entity_tag()
+        && previous.tag == *tag
         && let Modified::Computed { .. } = previous.modified
     {
         return previous.modified;
     }
     let newest = validator::newest(body, &route.last_modified).filter(|date| *date <= today);
-    Modified::Computed { date: claim(newest.unwrap_or(today)), first_seen: today }
+    claim(tag, newest.unwrap_or(today), today)
 }
 
 /// When the origin says it sent the response; a minute of difference between two clocks is not absurd.
@@ -359,7 +358,10 @@ mod tests {
                 request_time: at(0),
                 response_time: at(0),
             };
-            let response = super::received(&received, &self.route, None, |wanted| wanted);
+            let response = super::received(&received, &self.route, None, |_, date, first_seen| Modified::Computed {
+                date,
+                first_seen,
+            });
             let credentials = [Credential::Field("authorization".into()), Credential::Cookie("session".into())];
             let decided = decide(&request, &received, response, &self.route, &credentials);
             if let Some(why) = refused_at_head(&request, &head, &self.route) {
@@ -539,7 +541,10 @@ mod tests {
             request_time: at(0),
             response_time: at(2),
         };
-        super::received(&received, route, previous, |wanted| HttpDate(wanted.0 + 100))
+        super::received(&received, route, previous, |_, wanted, first_seen| Modified::Computed {
+            date: HttpDate(wanted.0 + 100),
+            first_seen,
+        })
     }
 
     fn today() -> HttpDate {

@@ -357,6 +357,7 @@ mod tests {
     use crate::semantics::cache_key::Partition;
     use crate::semantics::invalidation::FenceKey;
     use crate::semantics::sample::{at, fields, fresh, plain, request};
+    use crate::semantics::stored_response::Modified;
     use crate::semantics::storing::{self, Received};
 
     const MIB: u64 = 1 << 20;
@@ -380,7 +381,8 @@ mod tests {
             request_time: at(0),
             response_time: at(0),
         };
-        let response = storing::received(&received, &route, None, |wanted| wanted);
+        let response =
+            storing::received(&received, &route, None, |_, date, first_seen| Modified::Computed { date, first_seen });
         storing::decide(&request("GET", "/", &[]), &received, response, &route, &[]).expect("it may be stored")
     }
 

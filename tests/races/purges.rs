@@ -10,6 +10,7 @@ use freshgate::semantics::cache_key::{self, Partition};
 use freshgate::semantics::cache_status::Detail;
 use freshgate::semantics::invalidation::FenceKey;
 use freshgate::semantics::request::Request;
+use freshgate::semantics::stored_response::Modified;
 use freshgate::semantics::storing::{self, Received};
 use freshgate::store::Place;
 
@@ -175,7 +176,8 @@ async fn a_purge_of_a_route_looks_at_nothing_that_is_stored() {
         request_time: now,
         response_time: now,
     };
-    let response = storing::received(&received, route, None, |wanted| wanted);
+    let response =
+        storing::received(&received, route, None, |_, date, first_seen| Modified::Computed { date, first_seen });
     let storable = storing::decide(&request, &received, response, route, &[]).expect("it may be stored");
     let slots = store.fences.slots(&[FenceKey::All, FenceKey::Entity(route.entity_id)]);
     for number in 1..STORED {
