@@ -470,7 +470,8 @@ mod tests {
             request_time: at(0),
             response_time: at(0),
         };
-        let response = storing::received(&received, &plain(), None, |wanted| wanted);
+        let response =
+            storing::received(&received, &plain(), None, |_, date, first_seen| Modified::Computed { date, first_seen });
         let storable =
             storing::decide(&request("GET", "/", &[]), &received, response, &plain(), &[]).expect("storable");
         let key = key("/", 0);
