@@ -3,12 +3,14 @@
 //! [`config`](crate::config) turns what was written into these types; everything above reads only them.
 //! [`Routes::select`] is the only place where a path meets a route.
 
+pub mod jwt;
 mod matcher;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use jwt::Jwt;
 use matcher::Matcher;
 
 /// A whole configuration, resolved.
