@@ -150,6 +150,8 @@ pub struct Cache {
 pub struct Identity {
     pub credentials: Vec<Credential>,
     pub accepted_for: Duration,
+    /// How a token says who its bearer is, for `claim:` scopes.
+    pub jwt: Option<Jwt>,
 }
 
 /// One thing in a request that tells callers apart.
