@@ -3,12 +3,14 @@
 //! [`config`](crate::config) turns what was written into these types; everything above reads only them.
 //! [`Routes::select`] is the only place where a path meets a route.
 
+pub mod jwt;
 mod matcher;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use jwt::Jwt;
 use matcher::Matcher;
 
 /// A whole configuration, resolved.
@@ -148,6 +150,8 @@ pub struct Cache {
 pub struct Identity {
     pub credentials: Vec<Credential>,
     pub accepted_for: Duration,
+    /// How a token says who its bearer is, for `claim:` scopes.
+    pub jwt: Option<Jwt>,
 }
 
 /// One thing in a request that tells callers apart.

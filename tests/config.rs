@@ -302,9 +302,10 @@ fn the_reference_says_the_defaults() {
 fn the_reference_has_every_key_and_no_other_each_with_a_sentence() {
     let text = std::fs::read_to_string("config/reference.toml").expect("the reference is in the tree");
     let shown: String = text.lines().map(|line| uncommented(line).to_owned() + "\n").collect();
-    // What a key without a default is shown with must be acceptable as well; extra roots go with https.
-    let env = |_: &str| Some("t0k3n".to_owned());
-    let with_examples = shown.replace("http://", "https://");
+    // What a key without a default is shown with must be acceptable as well; extra roots go with https, and of two keys
+    // that exclude each other the first is tried.
+    let env = |_: &str| Some("a-secret-of-forty-visible-ASCII-octets..".to_owned());
+    let with_examples = shown.replace("http://", "https://").replace("\njwks_file = ", "\n#jwks_file = ");
     config::parse(&with_examples, "reference", &Overrides::default(), &env).unwrap_or_else(|e| panic!("{e}"));
 
     let table: toml::Table = shown.parse().expect("the reference is TOML");

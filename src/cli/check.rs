@@ -86,6 +86,10 @@ fn head(loaded: &Loaded) -> String {
     write(&mut out, format_args!("    admin        {}, {token}\n", admin.listen));
     write(&mut out, format_args!("    memory       {}\n", show_size(cache.memory)));
     write(&mut out, format_args!("    credentials  {}\n", list(&credentials)));
+    if let Some(jwt) = &identity.jwt {
+        let (algorithm, from) = (jwt.algorithm.word(), credential(&jwt.from));
+        write(&mut out, format_args!("    jwt          {algorithm} in {from}, key from {}\n", jwt.source));
+    }
     out
 }
 

@@ -137,10 +137,15 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
 }
 
 /// Whether a line may hold a secret that was written into the file, so that it must not be printed: a user's password
-/// in a URL, or something like `token` and nothing that says where the token is to be found.
+/// in a URL, or something like `token`, `key` or `secret` and nothing that says where it is to be found.
 fn may_hold_secret(line: &str) -> bool {
-    let mut words = line.split(|c: char| !c.is_alphanumeric());
-    let names_token = words.any(|word| word.contains("token") || closest(word, ["token"].into_iter()).is_some());
+    let is_like = |word: &str, name| word.contains(name) || closest(word, [name].into_iter()).is_some();
+    let names_token = line.split(|c: char| !c.is_alphanumeric()).any(|word| is_like(word, "token"));
+    // Within quotes, x-api-key is the name of a field.
+    let unquoted = line.split('"').step_by(2).flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '_'));
+    let names_key = unquoted
+        .filter(|word| *word != "query_key")
+        .any(|word| ["key", "secret"].into_iter().any(|name| is_like(word, name)));
     let found_elsewhere = line.contains("env:") || line.contains("file:");
-    (names_token && !found_elsewhere) || (line.contains("url") && line.contains('@'))
+    ((names_token || names_key) && !found_elsewhere) || (line.contains("url") && line.contains('@'))
 }

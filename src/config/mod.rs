@@ -3,6 +3,7 @@
 //! its line.
 
 mod error;
+mod jwt;
 mod placed;
 mod resolve;
 mod route;

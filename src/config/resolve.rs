@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::Env;
 use super::error::{Place, Problem};
+use super::jwt;
 use super::placed::{At, Key, Text};
 use super::route::{self, Sources};
 use super::written::{self, Size, Written};
@@ -35,7 +36,7 @@ pub(super) fn resolve(
     if let Some(origin) = &origin {
         not_itself(written, &server, &admin, origin, problems);
     }
-    let identity = identity(&written.identity, problems);
+    let identity = identity(&written.identity, env, problems);
     let case_insensitive = or(&written.origin.case_insensitive, false);
     let (routes, sources) = route::routes(written, text, case_insensitive, problems);
     let policy = origin.zip(routes).map(|(origin, routes)| Policy {
@@ -267,22 +268,29 @@ fn admin(written: &written::Admin, env: Env<'_>, problems: &mut Vec<Problem>) ->
     Admin { listen, token }
 }
 
-/// Fetches a secret from where the file says it is. Neither it nor a secret written by mistake is ever repeated.
-fn secret(text: &str, env: Env<'_>) -> Result<String, (String, String)> {
-    let (found, place) = if let Some(name) = text.strip_prefix("env:") {
+/// Fetches what the file does not hold itself, and says where it was.
+pub(super) fn fetch(text: &str, env: Env<'_>) -> Result<(Vec<u8>, String), (String, String)> {
+    if let Some(name) = text.strip_prefix("env:") {
         let missing =
             || (format!("the environment variable {name} is not set"), format!("set {name}, and start again"));
-        (env(name).ok_or_else(missing)?, format!("the environment variable {name}"))
+        let found = env(name).ok_or_else(missing)?;
+        Ok((found.into_bytes(), format!("the environment variable {name}")))
     } else if let Some(path) = text.strip_prefix("file:") {
         let unreadable = |error: std::io::Error| {
             (format!("cannot read {path}: {error}"), "name a file that this process can read".to_owned())
         };
-        (std::fs::read_to_string(path).map_err(unreadable)?, format!("the file {path}"))
+        Ok((std::fs::read(path).map_err(unreadable)?, format!("the file {path}")))
     } else {
         let hint = "write where it is found: \"env:NAME\" or \"file:PATH\"";
-        return Err(("a secret is not written into this file".to_owned(), hint.to_owned()));
-    };
-    let secret = found.trim_end_matches(['\r', '\n']);
+        Err(("a secret is not written into this file".to_owned(), hint.to_owned()))
+    }
+}
+
+/// A secret of one word. Neither it nor a secret written by mistake is ever repeated.
+fn secret(text: &str, env: Env<'_>) -> Result<String, (String, String)> {
+    let (found, place) = fetch(text, env)?;
+    let secret = String::from_utf8(found).unwrap_or_default();
+    let secret = secret.trim_end_matches(['\r', '\n']);
     if secret.is_empty() || !secret.bytes().all(|b| b.is_ascii_graphic()) {
         let what = format!("{place} holds no token");
         return Err((what, "a token is one word of visible ASCII characters (RFC 6750 §2.1)".to_owned()));
@@ -330,7 +338,7 @@ fn cache(written: &written::Cache) -> Cache {
     }
 }
 
-fn identity(written: &written::Identity, problems: &mut Vec<Problem>) -> Identity {
+fn identity(written: &written::Identity, env: Env<'_>, problems: &mut Vec<Problem>) -> Identity {
     let mut credentials: Vec<Credential> =
         ["authorization", "cookie", "x-api-key"].map(|name| Credential::Field(name.to_owned())).into();
     if let Some(At { value, place }) = written.credentials.said() {
@@ -341,10 +349,11 @@ fn identity(written: &written::Identity, problems: &mut Vec<Problem>) -> Identit
             problems.push(Problem::new(place, what, "leave one of them out"));
         }
     }
-    Identity { credentials, accepted_for: seconds(&written.accepted_for, 60) }
+    let jwt = jwt::resolve(written, &credentials, env, problems);
+    Identity { credentials, accepted_for: seconds(&written.accepted_for, 60), jwt }
 }
 
-fn credential(text: &str) -> Result<Credential, (String, String)> {
+pub(super) fn credential(text: &str) -> Result<Credential, (String, String)> {
     match text.strip_prefix("cookie:") {
         Some(name) if is_token(name) => Ok(Credential::Cookie(name.to_owned())),
         Some(name) => Err((format!("{name:?} is not a cookie name"), "write it such as \"cookie:session\"".to_owned())),

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Place, Problem};
 use super::placed::{At, Key, Text};
-use super::value;
+use super::{jwt, value};
 use crate::policy::{HostField, Mode, OriginCacheControl, RequestCacheControl, Scope, SetCookie};
 
 #[derive(Clone, Debug, Default)]
@@ -85,6 +85,7 @@ pub(super) struct Cache {
 pub(super) struct Identity {
     pub credentials: Key<Vec<Text>>,
     pub accepted_for: Key<Duration>,
+    pub jwt: jwt::Written,
 }
 
 #[derive(Clone, Debug)]
@@ -257,7 +258,11 @@ impl Cache {
 
 impl Identity {
     fn read(mut t: Table<'_>, r: &mut Reading) -> Self {
-        let identity = Identity { credentials: t.key("credentials", r), accepted_for: t.key("accepted_for", r) };
+        let identity = Identity {
+            credentials: t.key("credentials", r),
+            accepted_for: t.key("accepted_for", r),
+            jwt: jwt::Written::read(&mut t, r),
+        };
         t.finish(r);
         identity
     }
@@ -327,7 +332,7 @@ impl RouteKeys {
 }
 
 /// One table of the file, absent ones included: they are read as empty, so that what is known is always the same.
-struct Table<'d> {
+pub(super) struct Table<'d> {
     entries: Option<&'d DeTable<'d>>,
     place: Place,
     /// As in messages: `[server]`, `[[route]] "products"`.
@@ -355,7 +360,7 @@ impl<'d> Table<'d> {
     }
 
     /// The value under `key`; what does not fit is noted.
-    fn key<T: Shape>(&mut self, key: &'static str, r: &mut Reading) -> Key<T> {
+    pub fn key<T: Shape>(&mut self, key: &'static str, r: &mut Reading) -> Key<T> {
         r.known.insert(self.path_of(key));
         let Some(found) = self.get(key) else { return Key::Absent };
         match T::read(found) {
@@ -369,7 +374,7 @@ impl<'d> Table<'d> {
     }
 
     /// Whether there is a table under `key`, whatever stands in it.
-    fn presence(&mut self, key: &'static str) -> Key<()> {
+    pub fn presence(&mut self, key: &'static str) -> Key<()> {
         match self.get(key) {
             None => Key::Absent,
             Some(found) if found.get_ref().is_table() => Key::Said(At { value: (), place: place(found) }),
@@ -378,7 +383,7 @@ impl<'d> Table<'d> {
     }
 
     /// The table under `key`, empty if it is not there.
-    fn table(&mut self, key: &'static str, r: &mut Reading) -> Table<'d> {
+    pub fn table(&mut self, key: &'static str, r: &mut Reading) -> Table<'d> {
         let path = self.path_of(key);
         let title = format!("[{path}]");
         let found = self.get(key);
@@ -417,7 +422,7 @@ impl<'d> Table<'d> {
     }
 
     /// Notes every key that nobody asked for.
-    fn finish(self, r: &mut Reading) {
+    pub fn finish(self, r: &mut Reading) {
         for key in self.entries.into_iter().flat_map(|entries| entries.keys()) {
             let name: &str = key.get_ref();
             if self.asked.contains(&name) {
@@ -434,7 +439,7 @@ impl<'d> Table<'d> {
 }
 
 /// A form that a value can have.
-trait Shape: Sized {
+pub(super) trait Shape: Sized {
     fn read(found: &Spanned<DeValue<'_>>) -> Result<Self, Problem>;
 }
 
@@ -561,14 +566,14 @@ fn one_of<T: Copy>(found: &Spanned<DeValue<'_>>, values: &[T], word: fn(T) -> &'
     })
 }
 
-fn mismatch(found: &Spanned<DeValue<'_>>, wanted: &str, hint: impl Into<String>) -> Problem {
+pub(super) fn mismatch(found: &Spanned<DeValue<'_>>, wanted: &str, hint: impl Into<String>) -> Problem {
     let kind = found.get_ref().type_str();
     let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
     let what = format!("expected {wanted}, found {article} {kind}");
     Problem::new(&place(found), what, hint)
 }
 
-fn place<T>(found: &Spanned<T>) -> Place {
+pub(super) fn place<T>(found: &Spanned<T>) -> Place {
     Place::File(found.span())
 }
 

@@ -59,6 +59,7 @@ pub fn policy(token: Token) -> Policy {
         identity: Identity {
             credentials: vec![Credential::Field("authorization".to_owned())],
             accepted_for: Duration::from_secs(60),
+            jwt: None,
         },
         routes: routes(),
     }

@@ -1,6 +1,6 @@
 //! The policy in force as JSON, for `GET /config`: every decision, no secret.
 
-use crate::policy::{Credential, Freshness, HostField, Policy, Relation, Route, Routes, Scope, Token};
+use crate::policy::{Credential, Freshness, HostField, Jwt, Policy, Relation, Route, Routes, Scope, Token};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -52,8 +52,20 @@ pub fn json(policy: &Policy) -> Value {
         "identity": {
             "credentials": identity.credentials.iter().map(credential).collect::<Vec<_>>(),
             "accepted_for": seconds(identity.accepted_for),
+            "jwt": identity.jwt.as_ref().map(jwt),
         },
         "routes": routes.iter().map(|r| route(r, routes)).collect::<Vec<_>>(),
+    })
+}
+
+fn jwt(jwt: &Jwt) -> Value {
+    json!({
+        "algorithm": jwt.algorithm.word(),
+        "key": jwt.source,
+        "issuer": jwt.issuer,
+        "audience": jwt.audience,
+        "leeway": seconds(jwt.leeway),
+        "from": credential(&jwt.from),
     })
 }
 
@@ -104,5 +116,33 @@ fn credential(credential: &Credential) -> String {
     match credential {
         Credential::Field(name) => name.clone(),
         Credential::Cookie(name) => format!("cookie:{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::sample;
+    use crate::policy::jwt::{Algorithm, Key};
+
+    #[test]
+    fn tokens_are_shown_without_their_key() {
+        let mut policy = sample::policy(Token::Open);
+        assert_eq!(json(&policy)["identity"]["jwt"], Value::Null);
+        policy.identity.jwt = Some(Jwt {
+            algorithm: Algorithm::Hs256,
+            key: Key::secret(Algorithm::Hs256, &[b'x'; 32]).expect("it is long enough"),
+            source: "env:JWT_SECRET".to_owned(),
+            issuer: Some("login".to_owned()),
+            audience: None,
+            leeway: Duration::from_millis(1500),
+            from: Credential::Cookie("session".to_owned()),
+        });
+        let shown = json(&policy)["identity"]["jwt"].clone();
+        let expected = json!({
+            "algorithm": "HS256", "key": "env:JWT_SECRET", "issuer": "login", "audience": null, "leeway": 1.5,
+            "from": "cookie:session",
+        });
+        assert_eq!(shown, expected);
     }
 }

@@ -74,7 +74,7 @@ fn policy(origin: SocketAddr) -> policy::Policy {
             pass_for: long,
             stale_on_disconnect: Duration::ZERO,
         },
-        identity: policy::Identity { credentials: Vec::new(), accepted_for: long },
+        identity: policy::Identity { credentials: Vec::new(), accepted_for: long, jwt: None },
         routes: policy::Routes::new(vec![streams(), implicit()], false).expect("one pattern"),
     }
 }

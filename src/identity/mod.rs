@@ -1,6 +1,7 @@
 //! Who is asking: credentials become a [`Caller`], and the origin's acceptance of one is remembered.
 
 pub mod acceptance;
+pub mod jwt;
 
 use crate::field::Fields;
 use crate::policy::Credential;
