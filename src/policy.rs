@@ -6,6 +6,7 @@
 pub mod jwt;
 mod matcher;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -193,6 +194,8 @@ pub struct Route {
     pub vary: Vec<String>,
     pub query: Query,
     pub set_cookie: SetCookie,
+    /// PUT, PATCH and DELETE without If-Match are refused with 428.
+    pub require_if_match: bool,
     /// What a mutation on this route invalidates besides the route itself.
     pub invalidates: Vec<Relation>,
     /// Unsafe methods that only read here; upper-case.
@@ -283,30 +286,51 @@ pub enum Freshness {
 }
 
 /// Who may be answered with what the origin said to someone else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Only the same credentials.
     User,
+    /// Every caller whose credential the origin accepts on this route, or whose token is verified.
+    Authenticated,
+    /// Every caller whose verified token has the same value of this claim.
+    Claim(String),
     /// Everybody.
     Public,
 }
 
 impl Scope {
-    /// As written in a configuration.
-    pub fn word(self) -> &'static str {
-        match self {
-            Scope::User => "user",
-            Scope::Public => "public",
-        }
+    /// Whether one credential's responses may reach another whose right to them has to be shown first.
+    pub fn shares_among_the_admitted(&self) -> bool {
+        matches!(self, Scope::Authenticated | Scope::Claim(_))
     }
 
     /// What it means, as a sentence.
-    pub fn sentence(self) -> &'static str {
+    pub fn sentence(&self) -> String {
         match self {
-            Scope::User => "Nobody is answered with what the origin said to other credentials.",
+            Scope::User => "Nobody is answered with what the origin said to other credentials.".into(),
+            Scope::Authenticated => "All callers whom the origin accepts here share what it said to any of them: only \
+                                     for routes whose every URL every accepted caller may read."
+                .into(),
+            Scope::Claim(name) => format!(
+                "Callers whose verified token has the same `{name}` share what the origin said to any of them; all \
+                 others are kept apart."
+            ),
             Scope::Public => {
                 "Everybody is answered with what the origin said to anybody: only for what every caller may read."
+                    .into()
             }
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    /// As written in a configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::User => f.write_str("user"),
+            Scope::Authenticated => f.write_str("authenticated"),
+            Scope::Claim(name) => write!(f, "claim:{name}"),
+            Scope::Public => f.write_str("public"),
         }
     }
 }

@@ -24,6 +24,8 @@ const API: [&str; 2] = ["https://api.example.com", "http://127.0.0.1:3000"];
 const PUBLIC: &str = "127.0.0.1:8080";
 const ADMIN: &str = "127.0.0.1:9090";
 const FREE: &str = "127.0.0.1:0";
+/// What the documents call the secret that tokens are signed with.
+const SECRET: (&str, &str) = ("JWT_SECRET", "only what the documents are tried with");
 
 #[test]
 fn every_toml_block_is_a_configuration() {
@@ -31,7 +33,12 @@ fn every_toml_block_is_a_configuration() {
     for (document, block) in blocks_of_all("toml") {
         let file = folder.path().join("freshgate.toml");
         fs::write(&file, completed(&block.text)).expect("a file can be written");
-        let checked = freshgate().args(["check", "--config"]).arg(&file).output().expect("the program was built");
+        let checked = freshgate()
+            .args(["check", "--config"])
+            .arg(&file)
+            .env(SECRET.0, SECRET.1)
+            .output()
+            .expect("the program was built");
         let problems = String::from_utf8_lossy(&checked.stderr);
         assert!(checked.status.success(), "{document}:{}: {problems}", block.line);
     }
@@ -316,7 +323,13 @@ impl Shell {
         let program = Path::new(env!("CARGO_BIN_EXE_freshgate")).parent().expect("a file has a folder");
         let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(command).env("PATH", path).current_dir(&self.folder).stdin(Stdio::null());
+        shell
+            .arg("-c")
+            .arg(command)
+            .env("PATH", path)
+            .env(SECRET.0, SECRET.1)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null());
         shell
     }
 }

@@ -42,6 +42,8 @@ pub enum Cause {
     Purge,
     /// The origin refused a credential that it had accepted.
     Credential,
+    /// The origin told callers of a shared scope different things.
+    Divergence,
 }
 
 /// An entity that changed.

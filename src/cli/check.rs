@@ -5,7 +5,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::cli::admin_client::{Failure, Target};
 use crate::cli::serve::CONFIG;
+use crate::cli::stats;
 use crate::config::{self, Loaded, Overrides, Source, show_duration, show_size};
 use crate::policy::{
     Credential, Freshness, Mode, OriginCacheControl, Pattern, PatternKind, Policy, Relation, Route, Routes, Scope,
@@ -17,10 +19,33 @@ use crate::policy::{
 pub struct Args {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Also ask a running proxy what it has found out of these routes; its token is read from FRESHGATE_ADMIN_TOKEN
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
 }
 
-/// Prints the report, or what is wrong with the file.
+/// Prints the report, or what is wrong with the file; with `--admin` also which routes a running proxy demoted.
 pub fn run(args: &Args) -> ExitCode {
+    let code = check(args);
+    let Some(admin) = args.admin.clone().filter(|_| code == ExitCode::SUCCESS) else { return code };
+    let target = Target { admin };
+    match target.get("/stats").and_then(|answer| stats::read(&target, answer)) {
+        Ok(answer) if answer.demoted.is_empty() => {
+            println!("\n{} keeps no route's callers apart that were to share.", target.admin);
+            code
+        }
+        Ok(answer) => {
+            print!("{}", stats::kept_apart(&answer.demoted));
+            code
+        }
+        Err(Failure { code, message }) => {
+            eprintln!("{message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn check(args: &Args) -> ExitCode {
     match config::load(&args.config, &Overrides::default(), &|name| std::env::var(name).ok()) {
         Ok(loaded) => {
             print!("{}", report(&loaded));
@@ -179,7 +204,7 @@ fn cache_values(route: &Route) -> Vec<(&'static str, String)> {
         ("stale_while_revalidate", show_duration(route.stale_while_revalidate)),
         ("stale_if_error", show_duration(route.stale_if_error)),
         ("negative", show_duration(route.negative)),
-        ("scope", route.scope.word().to_owned()),
+        ("scope", route.scope.to_string()),
         ("origin_cache_control", route.origin_cache_control.word().to_owned()),
         ("client_cache_control", format!("{:?}", route.client_cache_control)),
         ("request_cache_control", route.request_cache_control.word().to_owned()),
@@ -187,6 +212,7 @@ fn cache_values(route: &Route) -> Vec<(&'static str, String)> {
         ("query.ignore", list(&route.query.ignore)),
         ("query.sort", route.query.sort.to_string()),
         ("set_cookie", route.set_cookie.word().to_owned()),
+        ("require_if_match", route.require_if_match.to_string()),
         ("etag", if route.etag.replace { "in place of the origin's" } else { "where the origin has none" }.to_owned()),
         ("etag.ignore", list(&route.etag.ignore)),
         ("etag.fields", list(&route.etag.fields)),

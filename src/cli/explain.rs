@@ -63,7 +63,7 @@ fn render(explanation: &Explanation) -> String {
     let pattern = explanation.pattern.as_ref().map_or_else(String::new, |pattern| format!(" ({pattern})"));
     line("route", &format!("{}{pattern}", explanation.route));
     line("key", &explanation.key.join(", "));
-    line("scope", explanation.scope);
+    line("scope", &explanation.scope);
     line("lifetime", &explanation.lifetime);
     for (index, what) in explanation.invalidates.iter().enumerate() {
         line(if index == 0 { "invalidates" } else { "" }, what);

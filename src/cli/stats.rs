@@ -44,7 +44,11 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn read(target: &Target, answer: serde_json::Value) -> Result<StatsAnswer, Failure> {
+/// What `/stats` answered.
+///
+/// # Errors
+/// It is another version's.
+pub fn read(target: &Target, answer: serde_json::Value) -> Result<StatsAnswer, Failure> {
     serde_json::from_value(answer).map_err(|error| Failure {
         code: 69,
         message: format!("{} answers /stats as another version of freshgate does: {error}.", target.admin),
@@ -73,12 +77,24 @@ pub fn render(answer: &StatsAnswer) -> String {
             advice.toml.lines().for_each(|line| writeln!(text, "    {line}").expect("a string takes everything"));
         }
     }
+    text.push_str(&kept_apart(&answer.demoted));
     match &answer.learned {
         Some(learned) => write!(text, "\n{}", learned.text(LEARNED)).expect("a string takes everything"),
         // In the first run nothing is stored, so nothing can be stale.
         None => unmatched(&mut text, &stats.unmatched),
     }
     text
+}
+
+/// What was found out of routes that were to share; nothing where all is well.
+pub fn kept_apart(demoted: &[String]) -> String {
+    let line = |route: &String| {
+        format!(
+            "\n{route}: the origin told callers who share this route different things, so each of them is kept apart\n    \
+             until the restart. Write scope = \"user\", or a claim that tells them apart.\n"
+        )
+    };
+    demoted.iter().map(line).collect()
 }
 
 fn unmatched(text: &mut String, mutations: &[Unmatched]) {
@@ -151,7 +167,7 @@ mod tests {
         let store = StoreFigures { bytes: 5 << 20, entries: 120, memory: 256 << 20 };
         let unmatched = vec![Unmatched { method: "POST".to_owned(), path: "/carts/{id}".to_owned(), times: 3 }];
         let stats = Stats { uptime_seconds: 3725, store, total, routes, unmatched, sentences: Default::default() };
-        StatsAnswer { stats, learned }
+        StatsAnswer { stats, learned, demoted: Vec::new() }
     }
 
     #[test]

@@ -52,6 +52,13 @@ impl Written {
     }
 }
 
+impl Written {
+    /// Whether anything is said of tokens.
+    pub fn is_there(&self) -> bool {
+        !self.table.is_absent()
+    }
+}
+
 impl Shape for Algorithm {
     fn read(found: &Spanned<DeValue<'_>>) -> Result<Self, Problem> {
         let all = Algorithm::ALL.map(Algorithm::word).join(", ");

@@ -14,7 +14,7 @@ use super::jwt;
 use super::placed::{At, Key, Text};
 use super::route::{self, Sources};
 use super::written::{self, Size, Written};
-use crate::policy::{Admin, Cache, Credential, HostField, Identity, Limits, Origin, Policy, Server, Tls, Token};
+use crate::policy::{Admin, Cache, Credential, HostField, Identity, Limits, Origin, Policy, Scope, Server, Tls, Token};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -37,6 +37,7 @@ pub(super) fn resolve(
         not_itself(written, &server, &admin, origin, problems);
     }
     let identity = identity(&written.identity, env, problems);
+    claims_are_verified(written, problems);
     let case_insensitive = or(&written.origin.case_insensitive, false);
     let (routes, sources) = route::routes(written, text, case_insensitive, problems);
     let policy = origin.zip(routes).map(|(origin, routes)| Policy {
@@ -335,6 +336,18 @@ fn cache(written: &written::Cache) -> Cache {
         max_body: bytes(&written.max_body, 4 * MIB),
         pass_for: seconds(&written.pass_for, 60),
         stale_on_disconnect: seconds(&written.stale_on_disconnect, 3600),
+    }
+}
+
+/// A claim that nobody verified would let anyone share with anyone.
+fn claims_are_verified(written: &Written, problems: &mut Vec<Problem>) {
+    let scopes = written.routes.iter().map(|route| &route.keys.scope).chain([&written.defaults.scope]);
+    for At { value, place } in scopes.filter_map(Key::said) {
+        if matches!(value, Scope::Claim(_)) && !written.identity.jwt.is_there() {
+            let what = format!("`scope`: \"{value}\" needs [identity.jwt], which says how tokens are verified");
+            let hint = "write its algorithm and key; without them every caller would be kept apart";
+            problems.push(Problem::new(place, what, hint));
+        }
     }
 }
 

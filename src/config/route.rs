@@ -139,6 +139,7 @@ fn resolve(
         vary: vary(governed, from, problems),
         query: query(from, problems),
         set_cookie: from.or("set_cookie", |k| &k.set_cookie, SetCookie::Refuse),
+        require_if_match: from.or("require_if_match", |k| &k.require_if_match, false),
         invalidates: relations(&patterns, base, names, from, problems),
         reads: methods("reads", from.texts("reads", |k| &k.reads), problems),
         writes: methods("writes", from.texts("writes", |k| &k.writes), problems),

@@ -115,6 +115,7 @@ pub(super) struct RouteKeys {
     pub query_ignore: Key<Vec<Text>>,
     pub query_sort: Key<bool>,
     pub set_cookie: Key<SetCookie>,
+    pub require_if_match: Key<bool>,
     pub invalidates: Key<Vec<Text>>,
     pub reads: Key<Vec<Text>>,
     pub writes: Key<Vec<Text>>,
@@ -314,6 +315,7 @@ impl RouteKeys {
             query_ignore: query.key("ignore", r),
             query_sort: query.key("sort", r),
             set_cookie: t.key("set_cookie", r),
+            require_if_match: t.key("require_if_match", r),
             invalidates: t.key("invalidates", r),
             reads: t.key("reads", r),
             writes: t.key("writes", r),
@@ -519,13 +521,20 @@ impl Shape for Mode {
 
 impl Shape for Scope {
     fn read(found: &Spanned<DeValue<'_>>) -> Result<Self, Problem> {
-        match found.get_ref().as_str() {
-            Some(text) if text == "authenticated" || text.starts_with("claim:") => Err(Problem::new(
+        match found.get_ref().as_str().and_then(|text| text.strip_prefix("claim:")) {
+            Some("") => Err(Problem::new(
                 &place(found),
-                format!("this version does not know the scope {text:?} yet"),
-                "write \"user\": callers are kept apart, which is always safe",
+                "`claim:` names no claim",
+                "write the claim that a verified token carries, as in \"claim:tenant_id\"",
             )),
-            _ => one_of(found, &[Scope::User, Scope::Public], Scope::word),
+            Some(name) => Ok(Scope::Claim(name.to_owned())),
+            None => {
+                one_of(found, &["user", "authenticated", "claim:NAME", "public"], |word| word).map(|word| match word {
+                    "authenticated" => Scope::Authenticated,
+                    "public" => Scope::Public,
+                    _ => Scope::User,
+                })
+            }
         }
     }
 }

@@ -48,6 +48,8 @@ pub trait Operations: Send + Sync {
     fn phase(&self) -> Phase;
     /// What the first run has learned; `None` where routes are configured.
     fn learned(&self) -> Option<learn::Table>;
+    /// The names of the routes that were demoted to scope `user`.
+    fn demoted(&self) -> Vec<String>;
 }
 
 /// Where the process stands between start and end.
@@ -93,6 +95,8 @@ pub struct StatsAnswer {
     #[serde(flatten)]
     pub stats: Stats,
     pub learned: Option<learn::Table>,
+    /// Routes whose callers are kept apart although they were to share: the origin told them different things.
+    pub demoted: Vec<String>,
 }
 
 /// A purge as it is written.
@@ -175,7 +179,7 @@ async fn page() -> Response {
 async fn stats(State(admin): State<Admin>) -> Response {
     let operations = &admin.operations;
     let stats = admin.metrics.stats(&operations.policy().routes, operations.store(), operations.now());
-    axum::Json(StatsAnswer { stats, learned: operations.learned() }).into_response()
+    axum::Json(StatsAnswer { stats, learned: operations.learned(), demoted: operations.demoted() }).into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
@@ -461,6 +465,9 @@ mod tests {
         fn learned(&self) -> Option<learn::Table> {
             None
         }
+        fn demoted(&self) -> Vec<String> {
+            vec!["categories".into()]
+        }
     }
 
     fn admin(token: Token, phase: Phase) -> (Admin, Arc<Asked>) {
@@ -514,6 +521,7 @@ mod tests {
         check("GET /healthz", 200, "ok").await;
         check("GET /readyz", 200, "ready").await;
         check("GET /stats", 200, r#""uptime_seconds":9"#).await;
+        check("GET /stats", 200, r#""demoted":["categories"]"#).await;
         check("GET /metrics", 200, "freshgate_store_entries 2").await;
         check("GET /config", 200, r#""fresh":30"#).await;
         check("GET /explain?url=/categories%3Fa=1", 200, r#"["GET","/categories?a=1",[]]"#).await;

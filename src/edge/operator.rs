@@ -62,6 +62,10 @@ impl Operations for Operator {
         let learned = self.learned.as_ref()?;
         Some(learned.lock().expect("no holder of this lock panics").table())
     }
+
+    fn demoted(&self) -> Vec<String> {
+        self.pipeline.demoted().map(|route| route.name.clone()).collect()
+    }
 }
 
 /// A request out of a method, a URL or path, and fields, as `explain` is given them. `None` where the URL is none.

@@ -198,7 +198,7 @@ impl ProxyHttp for Front {
         upstream: &mut RequestHeader,
         progress: &mut Progress,
     ) -> pingora::Result<()> {
-        let Some(Handed { request, .. }) = &progress.handed else { return Err(status_error(500)) };
+        let Some(Handed { request, passage, .. }) = &progress.handed else { return Err(status_error(500)) };
         let policy = &self.pipeline.policy;
         let trusted = &policy.server.trusted_proxies;
         let strange: Vec<_> = upstream
@@ -227,6 +227,10 @@ impl ProxyHttp for Front {
                     upstream.append_header(name, value)?;
                 }
             }
+        }
+        if passage.evaluated {
+            upstream.remove_header("if-match");
+            upstream.remove_header("if-unmodified-since");
         }
         if policy.origin.host == HostField::Origin || !request.fields.contains("host") {
             upstream.insert_header("Host", policy.origin.authority())?;

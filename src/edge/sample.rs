@@ -113,6 +113,7 @@ pub fn implicit() -> Route {
         vary: Vec::new(),
         query: Query::default(),
         set_cookie: SetCookie::Refuse,
+        require_if_match: false,
         invalidates: Vec::new(),
         reads: Vec::new(),
         writes: Vec::new(),

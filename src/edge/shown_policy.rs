@@ -1,6 +1,6 @@
 //! The policy in force as JSON, for `GET /config`: every decision, no secret.
 
-use crate::policy::{Credential, Freshness, HostField, Jwt, Policy, Relation, Route, Routes, Scope, Token};
+use crate::policy::{Credential, Freshness, HostField, Jwt, Policy, Relation, Route, Routes, Token};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -84,13 +84,14 @@ fn route(route: &Route, routes: &Routes) -> Value {
         "stale_if_error": seconds(route.stale_if_error),
         "negative": seconds(route.negative),
         "settle": seconds(route.settle),
-        "scope": match route.scope { Scope::User => "user", Scope::Public => "public" },
+        "scope": route.scope.to_string(),
         "origin_cache_control": word(route.origin_cache_control),
         "client_cache_control": route.client_cache_control,
         "request_cache_control": word(route.request_cache_control),
         "vary": route.vary,
         "query": { "ignore": route.query.ignore, "sort": route.query.sort },
         "set_cookie": word(route.set_cookie),
+        "require_if_match": route.require_if_match,
         "invalidates": route.invalidates.iter().map(relation).collect::<Vec<_>>(),
         "reads": route.reads,
         "writes": route.writes,

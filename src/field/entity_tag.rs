@@ -104,13 +104,22 @@ pub fn is_ours(tag: &EntityTag) -> bool {
     is_ours_opaque(&tag.opaque)
 }
 
+/// The hash in an entity-tag [of our shape](is_ours): it names the content whatever the coding.
+pub fn hash_of_ours(tag: &EntityTag) -> Option<&[u8]> {
+    ours(&tag.opaque)
+}
+
 fn is_ours_opaque(opaque: &[u8]) -> bool {
-    let Some((hash, coding)) = opaque.strip_prefix(b"fg1-").and_then(|rest| rest.split_at_checked(22)) else {
-        return false;
-    };
+    ours(opaque).is_some()
+}
+
+fn ours(opaque: &[u8]) -> Option<&[u8]> {
+    let (hash, coding) = opaque.strip_prefix(b"fg1-")?.split_at_checked(22)?;
     let is_base64url = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     let is_coding = |name: &[u8]| !name.is_empty() && name.iter().all(u8::is_ascii_alphanumeric);
-    hash.iter().all(is_base64url) && (coding.is_empty() || coding.strip_prefix(b"-").is_some_and(is_coding))
+    let shaped =
+        hash.iter().all(is_base64url) && (coding.is_empty() || coding.strip_prefix(b"-").is_some_and(is_coding));
+    shaped.then_some(hash)
 }
 
 /// The fields of a request without the entity-tags [of our shape](is_ours), which the origin has never seen. A

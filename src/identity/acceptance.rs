@@ -1,43 +1,86 @@
 //! The origin's word on a credential: accepted when it last answered a GET or HEAD of that caller with 200–206 or 304.
 
 use crate::clock::Timestamp;
+use crate::policy::RouteId;
 use crate::semantics::request::CallerKey;
 use std::time::Duration;
 
-/// Callers that are remembered; one more forgets the least recently seen, who is then asked about again.
-const CALLERS: u64 = 100_000;
+/// Bytes of acceptances that are remembered; more forget the least recently seen, who are then asked about again.
+const MEMORY: u64 = 16 << 20;
 
-/// When each caller was last accepted.
-pub struct Acceptances {
+/// What moka adds to an entry, rounded up.
+const OVERHEAD: usize = 200;
+
+/// What an acceptance was an acceptance to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Admission {
+    /// To the API at all.
+    Anywhere,
+    /// To a route whose URLs all accepted callers may read.
+    Route(RouteId),
+    /// To one URL: path and query.
+    Url(String),
+}
+
+/// When each caller was last accepted, and what its bearer had noted (`M`) before the origin was asked.
+pub struct Acceptances<M> {
+    accepted: moka::sync::Cache<([u8; 16], Admission), Accepted<M>>,
+}
+
+#[derive(Clone, Copy)]
+struct Accepted<M> {
     /// Boot time in milliseconds.
-    accepted: moka::sync::Cache<[u8; 16], u64>,
+    at: u64,
+    mark: M,
 }
 
-impl Default for Acceptances {
+impl<M: Clone + Send + Sync + 'static> Default for Acceptances<M> {
     fn default() -> Self {
-        Acceptances { accepted: moka::sync::Cache::new(CALLERS) }
+        let weight = |(_, admission): &([u8; 16], Admission), _: &Accepted<M>| {
+            let url = if let Admission::Url(url) = admission { url.len() } else { 0 };
+            u32::try_from(OVERHEAD + url).unwrap_or(u32::MAX)
+        };
+        Acceptances { accepted: moka::sync::Cache::builder().max_capacity(MEMORY).weigher(weight).build() }
     }
 }
 
-impl Acceptances {
+impl<M: Clone + Send + Sync + 'static> Acceptances<M> {
     /// The origin accepted the caller's credential.
-    pub fn accept(&self, caller: CallerKey, now: Timestamp) {
+    pub fn accept(&self, caller: CallerKey, admission: Admission, mark: M, now: Timestamp) {
         if let Some(caller) = caller {
-            self.accepted.insert(caller, now.boot_ms);
+            self.accepted.insert((caller, admission), Accepted { at: now.boot_ms, mark });
         }
     }
 
-    /// The origin said 401: whatever it accepted before is over.
-    pub fn revoke(&self, caller: CallerKey) {
-        if let Some(caller) = caller {
-            self.accepted.invalidate(&caller);
-        }
+    /// How long ago the caller was last accepted, and the mark.
+    pub fn last(&self, caller: [u8; 16], admission: &Admission, now: Timestamp) -> Option<(Duration, M)> {
+        let accepted = self.accepted.get(&(caller, admission.clone()))?;
+        Some((Duration::from_millis(now.boot_ms.saturating_sub(accepted.at)), accepted.mark))
     }
+}
 
-    /// Whether the origin accepted the caller within `within`. A caller without credentials has none to accept.
-    pub fn holds(&self, caller: CallerKey, within: Duration, now: Timestamp) -> bool {
-        let Some(caller) = caller else { return true };
-        let Some(at) = self.accepted.get(&caller) else { return false };
-        Duration::from_millis(now.boot_ms.saturating_sub(at)) < within
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::sample::at;
+
+    #[test]
+    fn an_acceptance_is_of_one_caller_and_to_what_it_was_given() {
+        let acceptances = Acceptances::default();
+        let (a, b) = ([1; 16], [2; 16]);
+        let here = Admission::Url("/a?b".into());
+        acceptances.accept(Some(a), here.clone(), "mark", at(0));
+        acceptances.accept(None, Admission::Anywhere, "nobody's", at(0));
+        assert_eq!(acceptances.last(a, &here, at(3)), Some((Duration::from_secs(3), "mark")));
+        for (caller, admission) in [
+            (b, here.clone()),
+            (a, Admission::Anywhere),
+            (a, Admission::Url("/a".into())),
+            (a, Admission::Route(RouteId(0))),
+        ] {
+            assert_eq!(acceptances.last(caller, &admission, at(3)), None, "{admission:?}");
+        }
+        acceptances.accept(Some(a), here.clone(), "newer", at(5));
+        assert_eq!(acceptances.last(a, &here, at(5)), Some((Duration::ZERO, "newer")));
     }
 }

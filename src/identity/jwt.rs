@@ -133,6 +133,11 @@ impl Verifier {
         Verifier { jwt: jwt.clone() }
     }
 
+    /// Where the token stands.
+    pub fn from(&self) -> &Credential {
+        &self.jwt.from
+    }
+
     /// What the token among these fields proves at `now`.
     ///
     /// # Errors

@@ -3,10 +3,13 @@
 pub mod acceptance;
 pub mod jwt;
 
+use crate::clock::Timestamp;
 use crate::field::Fields;
 use crate::policy::Credential;
 use hmac::{Hmac, KeyInit, Mac};
+use jwt::{Rejected, Verified, Verifier};
 use sha2::Sha256;
+use std::sync::Arc;
 
 /// A caller, told apart by a keyed hash of its credentials. The key is random per process, so the value says nothing
 /// outside of it.
@@ -28,22 +31,94 @@ impl Caller {
     }
 }
 
+/// What is known of a caller's token.
+#[derive(Clone, Debug)]
+pub enum Token {
+    /// There is none, or it could not be verified: it says nothing.
+    Unverified,
+    /// Verified, and within its time.
+    Live(Arc<Verified>),
+    /// Rightly signed, and not in force: too late, or too early.
+    Over,
+}
+
+/// Who is asking.
+#[derive(Clone, Debug)]
+pub struct Who {
+    pub caller: Caller,
+    pub token: Token,
+}
+
+impl Who {
+    /// What the verified token says of `name`, in octets that tell types apart.
+    pub fn claim(&self, name: &str) -> Option<Vec<u8>> {
+        match &self.token {
+            Token::Live(verified) => verified.claim(name),
+            Token::Unverified | Token::Over => None,
+        }
+    }
+}
+
+/// Tokens that are known to be rightly signed; one more forgets the least recently seen, which is verified again.
+const TOKENS: u64 = 10_000;
+
 /// Turns requests into callers.
 pub struct Identity {
     keyed: Hmac<Sha256>,
     credentials: Vec<Credential>,
+    verifier: Option<Verifier>,
+    verified: moka::sync::Cache<[u8; 16], Arc<Verified>>,
 }
 
 impl Identity {
     /// `key` must be random and secret: with a known key a hash could be searched for its credential.
-    pub fn new(key: [u8; 32], credentials: Vec<Credential>) -> Self {
+    pub fn new(key: [u8; 32], credentials: Vec<Credential>, verifier: Option<Verifier>) -> Self {
         let keyed = Hmac::new_from_slice(&key).expect("HMAC takes a key of any length");
-        Identity { keyed, credentials }
+        Identity { keyed, credentials, verifier, verified: moka::sync::Cache::new(TOKENS) }
     }
 
     /// What tells callers apart.
     pub fn credentials(&self) -> &[Credential] {
         &self.credentials
+    }
+
+    /// Who sends these fields, and what their token says at `now`. A signature is verified once; its token's time is
+    /// looked at each time.
+    pub fn who(&self, fields: &Fields, now: Timestamp) -> Who {
+        let caller = self.caller(fields);
+        let token = match (&self.verifier, caller) {
+            (Some(verifier), Caller::Known(key)) => match self.token(verifier, key, fields, now) {
+                // The origin may go by another credential that came along, of which nothing is verified.
+                Token::Live(_) if self.others_beside(verifier, fields) => Token::Unverified,
+                token => token,
+            },
+            _ => Token::Unverified,
+        };
+        Who { caller, token }
+    }
+
+    /// Whether a credential came besides the token's.
+    fn others_beside(&self, verifier: &Verifier, fields: &Fields) -> bool {
+        let present = |credential: &&Credential| match credential {
+            Credential::Field(name) => fields.contains(name),
+            Credential::Cookie(name) => fields.get_all("cookie").any(|line| cookies(line, name).next().is_some()),
+        };
+        self.credentials.iter().filter(present).any(|credential| credential != verifier.from())
+    }
+
+    fn token(&self, verifier: &Verifier, caller: [u8; 16], fields: &Fields, now: Timestamp) -> Token {
+        if let Some(verified) = self.verified.get(&caller) {
+            return if verified.holds_at(now) { Token::Live(verified) } else { Token::Over };
+        }
+        match verifier.verify(fields, now) {
+            Ok(verified) => {
+                let verified = Arc::new(verified);
+                self.verified.insert(caller, verified.clone());
+                Token::Live(verified)
+            }
+            Err(Rejected::Expired | Rejected::NotYet) => Token::Over,
+            Err(_) => Token::Unverified,
+        }
     }
 
     /// Who sends these fields. Every line of every credential counts, in order, each after its length, so that no two
@@ -94,7 +169,7 @@ mod tests {
                 None => Credential::Field((*text).into()),
             })
             .collect();
-        Identity::new([7; 32], credentials)
+        Identity::new([7; 32], credentials, None)
     }
 
     fn fields(lines: &[(&'static str, &'static str)]) -> Fields {

@@ -2,8 +2,8 @@
 
 use crate::pipeline::subject::Subject;
 use crate::pipeline::{Class, Pipeline};
-use crate::policy::{Freshness, Route, Scope};
-use crate::semantics::cache_key;
+use crate::policy::{Freshness, Route};
+use crate::semantics::cache_key::{self, Partition};
 use crate::semantics::forwarding;
 use crate::semantics::invalidation::{self, FenceKey};
 use crate::semantics::request::Request;
@@ -21,7 +21,7 @@ pub struct Explanation {
     pub pattern: Option<String>,
     /// What tells responses apart, in words.
     pub key: Vec<String>,
-    pub scope: &'static str,
+    pub scope: String,
     pub lifetime: String,
     /// What the store holds for it now.
     pub stored: String,
@@ -50,7 +50,7 @@ impl Pipeline {
             route: route.name.clone(),
             pattern: selected.pattern.map(|pattern| pattern.text.clone()),
             key: self.key_in_words(request, route),
-            scope: route.scope.sentence(),
+            scope: self.scope_of(route).sentence(),
             lifetime: match route.freshness {
                 Freshness::For(fresh) => format!("{} s, set by the route", fresh.as_secs()),
                 Freshness::Origin => "what the origin's own fields say (RFC 9111)".into(),
@@ -63,11 +63,12 @@ impl Pipeline {
     fn key_in_words(&self, request: &Request, route: &Route) -> Vec<String> {
         let mut parts = vec![format!("{}://{}{}", request.scheme.as_str(), request.authority, request.path)];
         parts.extend(cache_key::query(request.query.as_deref(), &route.query).map(|query| format!("query {query}")));
-        let credentialed = self.identity.caller(&request.fields).key().is_some();
-        parts.push(match (route.scope, credentialed) {
-            (Scope::Public, _) => "nobody's in particular".into(),
-            (Scope::User, true) => "the caller's credentials".into(),
-            (Scope::User, false) => "anonymous".into(),
+        parts.push(match Subject::of(self, request.clone()).partition {
+            Partition::Public => "nobody's in particular".into(),
+            Partition::Authenticated => "that of all whom the origin accepts".into(),
+            Partition::Claim(_) => format!("that of all with the caller's {}", self.scope_of(route)),
+            Partition::Caller(_) => "the caller's credentials".into(),
+            Partition::Anonymous => "anonymous".into(),
         });
         parts.extend(route.vary.iter().map(|name| format!("field {name}")));
         if forwarding::is_trusted(request.client, &self.policy.server.trusted_proxies) {

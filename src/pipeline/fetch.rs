@@ -15,8 +15,9 @@ use crate::semantics::reuse::Standing;
 use crate::semantics::stored_response::Response;
 use crate::semantics::storing::{self, Received, Seen, Storable};
 use crate::semantics::validation::{self, Condition};
+use crate::semantics::validator;
 use crate::store::flight::Pilot;
-use crate::store::{Stored, Ticket, Unstorable};
+use crate::store::{Selected, Stored, Ticket, Unstorable};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
@@ -26,6 +27,9 @@ use tokio::sync::oneshot;
 
 /// A body that is not whole this long after its head streams to the caller it was fetched for.
 const WHOLE_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long it is remembered of a resource that its responses are each caller's own: until memory runs out.
+const APART_FOR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What a fetch brings the request that it was started for.
 pub enum Arrival {
@@ -49,6 +53,8 @@ pub enum Landing {
     /// queue.
     #[default]
     Alone,
+    /// What came is its caller's alone although the route shares: everybody starts over, kept apart.
+    Apart,
     /// Nothing came.
     Failed(OriginError),
 }
@@ -181,31 +187,14 @@ impl Fetch {
             Err(error) => return Ok(Arrival::Failed(error)),
         };
         let response_time = pipeline.clock.now();
-        self.heed(&reply.head, &ticket, response_time);
+        pipeline.heed_retry_after(&reply.head, response_time);
+        pipeline.heed_credential(&self.subject, &ticket, reply.head.status, response_time);
         if reply.head.status == 304 {
             // Whom nobody asked whether something still holds has not said so.
             condition.ok_or(Mismatch)?;
             return self.validated(&reply.head, &ticket, request_time, response_time);
         }
         Ok(self.receive(reply, &ticket, request_time, response_time).await)
-    }
-
-    /// What the status says of the caller's credential, and of how busy the origin is.
-    fn heed(&self, head: &Head, ticket: &Ticket, now: Timestamp) {
-        let (pipeline, subject) = (&self.pipeline, &self.subject);
-        pipeline.heed_retry_after(head, now);
-        let Some(caller) = subject.caller.key() else { return };
-        match head.status {
-            200..=206 | 304 => {
-                // A 401 that came after this fetch began has the last word.
-                let standing =
-                    pipeline.store.fences.standing(&subject.credential_slots, ticket.mark(), &subject.place.path);
-                if standing == Standing::Valid {
-                    pipeline.acceptances.accept(Some(caller), now);
-                }
-            }
-            status => pipeline.refused(caller, &subject.place.path, status),
-        }
     }
 
     /// Freshening a stored response upon validation (RFC 9111 §4.3.4).
@@ -248,7 +237,7 @@ impl Fetch {
         if let Err(why) = storing::at_head(&head, framing, max_body) {
             return self.stream(head, framing, body, why);
         }
-        if storing::refused_at_head(&self.subject.request, &head, route).is_some() {
+        if storing::refused_at_head(&self.subject.request, &head, route, &self.subject.partition).is_some() {
             // Nobody needs to wait for what will not be shared.
             self.land(Landing::Alone);
         }
@@ -299,6 +288,12 @@ impl Fetch {
         };
         let response = storing::received(&received, route, previous.as_ref(), claim);
         let unchanged = self.stored.as_ref().is_some_and(|(stored, _)| stored.response.content == response.content);
+        if self.diverges(&response, &received.body, ticket) {
+            self.pipeline.demote(route);
+            self.land(Landing::Apart);
+            let whole = Whole { detail: Some(Detail::Diverged), ..self.unstored(&received, response, head.status) };
+            return Arrival::Whole(whole);
+        }
         let mut whole = self.store(&received, response, ticket, head.status);
         if unchanged && whole.stored {
             whole.detail = Some(Detail::Unchanged);
@@ -306,25 +301,77 @@ impl Fetch {
         Arrival::Whole(whole)
     }
 
+    /// Whether another caller, who shares with this one, was told something else, and nothing that is known of changed
+    /// what was said in between.
+    fn diverges(&self, response: &Response, body: &Bytes, ticket: &Ticket) -> bool {
+        let (store, subject) = (&self.pipeline.store, &self.subject);
+        if !subject.partition.is_for_the_admitted() {
+            return false;
+        }
+        let Selected::Response { stored, body: before, standing: Standing::Valid } =
+            store.select(&subject.key, &subject.request.fields, response.response_time)
+        else {
+            return false;
+        };
+        // By what the route's entity-tag would be, whether or not one was given: what it leaves out differs for all.
+        let tag = |response: &Response, body: &Bytes| {
+            validator::entity_tag(body, response.content, &response.fields, &subject.route(&self.pipeline).etag)
+        };
+        let same = tag(&stored.response, &before) == tag(response, body);
+        let undisturbed = store.fences.standing(&stored.slots, ticket.mark(), &stored.place.path) == Standing::Valid;
+        let (another, caller) = (stored.place.fetched_by, subject.place.fetched_by);
+        another != caller && stored.response.status == 200 && response.status == 200 && !same && undisturbed
+    }
+
+    fn unstored(&self, received: &Received<'_>, response: Response, origin_status: u16) -> Whole {
+        let origin_bytes = received.body.len() as u64;
+        Whole { response, body: received.body.clone(), origin_status, origin_bytes, stored: false, detail: None }
+    }
+
+    /// Stores the response where it may be stored, for whoever may share it.
     fn store(&self, received: &Received<'_>, response: Response, ticket: &Ticket, origin_status: u16) -> Whole {
         let (pipeline, subject) = (&self.pipeline, &self.subject);
-        let route = subject.route(pipeline);
-        let mut whole = Whole {
-            response: response.clone(),
-            body: received.body.clone(),
-            origin_status,
-            origin_bytes: received.body.len() as u64,
-            stored: false,
-            detail: None,
-        };
-        match storing::decide(&subject.request, received, response, route, pipeline.identity.credentials()) {
+        let credentials = pipeline.identity.credentials();
+        if !subject.partition.is_one_caller_s() && storing::is_for_its_caller_alone(received.head, credentials) {
+            let now = received.response_time;
+            pipeline.store.unstorable(&subject.key, Unstorable::Apart, None, now, APART_FOR);
+            let whole = self.store_for(&subject.apart(pipeline), received, response, ticket, origin_status);
+            self.land(Landing::Apart);
+            return whole;
+        }
+        let within = pipeline.policy.identity.accepted_for;
+        let speaks_for_others = matches!(origin_status, 200..=206 | 304)
+            || !subject.partition.is_for_the_admitted()
+            || pipeline.admits(subject, within, received.response_time);
+        if !speaks_for_others {
+            // Some origins hide what they refuse behind 404: that is nobody else's.
+            self.land(Landing::Alone);
+            return Whole { detail: Some(Detail::Acceptance), ..self.unstored(received, response, origin_status) };
+        }
+        self.store_for(subject, received, response, ticket, origin_status)
+    }
+
+    fn store_for(
+        &self,
+        subject: &Subject,
+        received: &Received<'_>,
+        response: Response,
+        ticket: &Ticket,
+        origin_status: u16,
+    ) -> Whole {
+        let pipeline = &self.pipeline;
+        let (route, credentials) = (subject.route(pipeline), pipeline.identity.credentials());
+        let mut whole = self.unstored(received, response.clone(), origin_status);
+        match storing::decide(&subject.request, received, response, route, &subject.partition, credentials) {
             Ok(storable) => {
                 let slots = subject.slots_for(whole.response.status).clone();
                 let fields = &subject.request.fields;
                 let put = pipeline.store.put(ticket, &subject.key, fields, &storable, slots, subject.place.clone());
                 whole.stored = put.is_ok();
                 whole.detail = put.err();
-                self.share(storable, ticket, origin_status, whole.stored);
+                if subject.key == self.subject.key {
+                    self.share(storable, ticket, origin_status, whole.stored);
+                }
             }
             Err(why) => {
                 whole.detail = Some(why);

@@ -3,6 +3,7 @@
 //! A request is classified from its head, becomes a [`Subject`](subject::Subject), and ends as an [`Answer`] or as a
 //! [`Passage`], which is to be streamed past the store. Decisions are made in `semantics`; here they are carried out.
 
+pub mod admission;
 pub mod exchange;
 pub mod explain;
 pub mod fetch;
@@ -10,11 +11,13 @@ pub mod mutate;
 pub mod purge;
 pub mod retrieve;
 pub mod subject;
+pub mod update;
 
 use crate::changes::log::Log;
 use crate::clock::{Clock, Timestamp};
 use crate::field::{self, Fields};
 use crate::identity::acceptance::Acceptances;
+use crate::identity::jwt::Verifier;
 use crate::identity::{Caller, Identity};
 use crate::origin::{Framing, Head, Origin, OriginError, OriginErrorKind, rescue};
 use crate::policy::{Policy, Routes};
@@ -22,7 +25,9 @@ use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
 use crate::semantics::invalidation;
 use crate::semantics::request::Request;
 use crate::store::Store;
+use crate::store::fences::Mark;
 use crate::store::flight::Flights;
+use admission::Demoted;
 use bytes::Bytes;
 use exchange::Exchange;
 use fetch::Landing;
@@ -33,6 +38,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use update::Turns;
 
 /// Changes that are remembered.
 const CHANGES: usize = 10_000;
@@ -93,6 +99,8 @@ pub struct Passage {
     pub exchange: Exchange,
     /// For a mutation that is too large to be read whole: its barrier.
     pub mutation: Option<StreamedMutation>,
+    /// Its precondition was evaluated here and holds: the origin need not hear of it.
+    pub evaluated: bool,
     /// One of the origin's `max_concurrent`; held until the final head has come.
     pub permit: Option<Permit>,
 }
@@ -115,7 +123,9 @@ pub struct Pipeline {
     flights: Flights<Landing>,
     pub identity: Identity,
     pub changes: Arc<Log>,
-    acceptances: Acceptances,
+    acceptances: Acceptances<Mark>,
+    demoted: Demoted,
+    pub turns: Turns,
     origin: Arc<dyn Origin>,
     observer: Observer,
     permits: Arc<Semaphore>,
@@ -143,9 +153,15 @@ impl Pipeline {
         Arc::new(Pipeline {
             store: Store::new(policy.cache.memory, entities),
             flights: Flights::default(),
-            identity: Identity::new(key, policy.identity.credentials.clone()),
+            identity: Identity::new(
+                key,
+                policy.identity.credentials.clone(),
+                policy.identity.jwt.as_ref().map(Verifier::new),
+            ),
             changes: Arc::new(Log::new(CHANGES)),
             acceptances: Acceptances::default(),
+            demoted: Demoted::none(policy.routes.iter().map(|route| usize::from(route.id.0) + 1).max().unwrap_or(0)),
+            turns: Turns::default(),
             permits: Arc::new(Semaphore::new(permits)),
             uploads: Arc::new(Semaphore::new((permits / 2).max(1))),
             rests_until: AtomicU64::new(0),
@@ -195,12 +211,17 @@ impl Pipeline {
         forwarded.detail = Some(why);
         exchange.cache_status = CacheStatus::Forward(forwarded);
         exchange.origin_requests = 1;
+        let leave = match mutates {
+            true => Some(self.leave_to_change(request).await.map_err(|answer| *answer)?),
+            false => None,
+        };
         let permit = match self.permit(request.has_body).await {
             Ok(permit) => permit,
             Err(error) => return Err(self.failure(exchange, &error)),
         };
-        let mutation = mutates.then(|| StreamedMutation::begin(self, request));
-        Ok(Passage { exchange, mutation, permit: Some(permit) })
+        let evaluated = leave.as_ref().is_some_and(|leave| leave.evaluated);
+        let mutation = leave.map(|leave| StreamedMutation::begin(self, request, leave.turn));
+        Ok(Passage { exchange, mutation, evaluated, permit: Some(permit) })
     }
 
     /// Hands the finished record of an exchange to whoever counts.

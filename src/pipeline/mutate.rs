@@ -9,6 +9,7 @@ use crate::changes::{Cause, Change, EntityChange};
 use crate::field::{connection, entity_tag};
 use crate::origin::{Ask, Framing, Head, Interim, OriginError, OriginErrorKind, Reply, Sending};
 use crate::pipeline::exchange::{Exchange, MutationRecord};
+use crate::pipeline::update::Turn;
 use crate::pipeline::{Answer, Content, Permit, Pipeline};
 use crate::semantics::answer;
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
@@ -56,9 +57,8 @@ impl Pipeline {
         invalidated.sequence()
     }
 
-    /// The origin said 401: all that it told this credential, and its acceptance, are over.
+    /// The origin said 401: all that it told this credential, and each acceptance of it, is over.
     pub(crate) fn end_credential(&self, caller: [u8; 16]) {
-        self.acceptances.revoke(Some(caller));
         self.invalidate_credential(Invalidation::of_key(FenceKey::Credential(caller)));
     }
 
@@ -148,6 +148,18 @@ impl Mutation {
         let pipeline = self.pipeline.clone();
         let mut forwarded = Forwarded::because(Forward::Method);
         self.exchange.cache_status = CacheStatus::Forward(forwarded);
+        let turn = match pipeline.leave_to_change(&self.request).await {
+            Ok(leave) => {
+                if leave.evaluated {
+                    forwarding::without_precondition(&mut self.request.fields);
+                }
+                leave.turn
+            }
+            Err(answer) => {
+                drop(tell.send(*answer));
+                return;
+            }
+        };
         let permit = match pipeline.permit(false).await {
             Ok(permit) => permit,
             // Nothing was sent, so nothing can have changed.
@@ -172,6 +184,7 @@ impl Mutation {
                 work.await;
             }
         }
+        drop(turn);
     }
 
     async fn exchange(
@@ -430,10 +443,12 @@ pub struct StreamedMutation {
     barrier: Arc<Barrier>,
     outcome: Outcome,
     record: Option<MutationRecord>,
+    /// Given back once the barrier is down.
+    _turn: Turn,
 }
 
 impl StreamedMutation {
-    pub(crate) fn begin(pipeline: &Arc<Pipeline>, request: &Request) -> Self {
+    pub(crate) fn begin(pipeline: &Arc<Pipeline>, request: &Request, turn: Turn) -> Self {
         let barrier = Arc::new(Barrier::raise(pipeline, request));
         let cap = pipeline.policy.origin.response_timeout;
         let watched = Arc::downgrade(&barrier);
@@ -443,7 +458,7 @@ impl StreamedMutation {
                 barrier.cap();
             }
         });
-        StreamedMutation { barrier, outcome: Outcome::Unknown, record: None }
+        StreamedMutation { barrier, outcome: Outcome::Unknown, record: None, _turn: turn }
     }
 
     /// The final head has come; call before its first byte goes out.

@@ -2,13 +2,12 @@
 
 use crate::clock::Timestamp;
 use crate::field::connection;
-use crate::identity::acceptance::Acceptances;
 use crate::origin::{Interim, OriginError, OriginErrorKind, rescue};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::fetch::{Arrival, Fetch, Landing, Shared, Whole};
 use crate::pipeline::subject::Subject;
 use crate::pipeline::{Answer, Content, Handled, Pipeline, own_answer};
-use crate::policy::{Freshness as Lifetime, Mode, Route, Scope};
+use crate::policy::{Freshness as Lifetime, Mode, Route};
 use crate::semantics::answer;
 use crate::semantics::cache_status::{CacheStatus, Detail, Forwarded};
 use crate::semantics::freshness::{self, Freshness};
@@ -36,6 +35,14 @@ struct Candidate {
     alone: bool,
 }
 
+/// Why there is no candidate.
+enum NoCandidate {
+    /// The resource streams.
+    Streams(Detail),
+    /// Its responses are each caller's own.
+    Apart,
+}
+
 type Deadline = Pin<Box<tokio::time::Sleep>>;
 
 impl Pipeline {
@@ -44,17 +51,24 @@ impl Pipeline {
     /// `interim` takes the origin's 1xx while a fetch is under way that was started for this request.
     pub async fn retrieve(self: &Arc<Self>, request: Request, mut interim: Option<Interim>) -> Handled {
         let mut exchange = self.exchange(&request);
-        let subject = Arc::new(Subject::of(self, request));
-        let route = subject.route(self);
+        let mut subject = Arc::new(Subject::of(self, request));
+        let route = self.policy.routes.get(subject.route);
         if route.mode == Mode::Pass {
             return self.stream_past(&subject, Detail::Pass).await;
         }
         let mut deadline: Deadline = Box::pin(tokio::time::sleep(self.policy.origin.response_timeout));
         loop {
             let now = self.clock.now();
+            if subject.partition.is_for_the_admitted() && self.demoted.contains(subject.route) {
+                subject = Arc::new(subject.apart(self));
+            }
             let candidate = match self.candidate(&subject, now) {
                 Ok(candidate) => candidate,
-                Err(streams) => return self.stream_past(&subject, streams).await,
+                Err(NoCandidate::Streams(why)) => return self.stream_past(&subject, why).await,
+                Err(NoCandidate::Apart) => {
+                    subject = Arc::new(subject.apart(self));
+                    continue;
+                }
             };
             let (because, detail) = match self.decide(&subject, &candidate, now) {
                 Reuse::Hit { ttl, detail } => {
@@ -81,16 +95,21 @@ impl Pipeline {
             let mut forwarded = Forwarded::because(because);
             forwarded.detail = detail;
             let epoch = self.store.fences.epoch(&subject.slots);
-            let arrival = match self.board(&subject, &candidate, epoch) {
+            let admitted = self.admits(&subject, self.policy.identity.accepted_for, now);
+            let arrival = match self.board(&subject, &candidate, admitted, epoch) {
                 Boarding::Lead(pilot) => self.fetch(&subject, &candidate, Some(pilot), interim.take()).arrive().await,
                 Boarding::Wait(landing) => match wait(landing, &mut deadline).await {
                     Landing::Shared(shared) => {
-                        if let Some(answer) = self.handed_over(&subject, &shared, epoch, forwarded, &exchange) {
+                        let may_share = !admitted || self.may_still_share(&subject);
+                        if may_share
+                            && let Some(answer) = self.handed_over(&subject, &shared, epoch, forwarded, &exchange)
+                        {
                             return Handled::Answer(answer);
                         }
                         // The flight was somebody else's, or what it shows was invalidated: start over.
                         continue;
                     }
+                    Landing::Apart => continue,
                     Landing::Alone => self.fetch(&subject, &candidate, None, interim.take()).arrive().await,
                     Landing::Failed(error) => {
                         forwarded.collapsed = true;
@@ -105,7 +124,7 @@ impl Pipeline {
     }
 
     /// What the store has, or that it streams.
-    fn candidate(&self, subject: &Subject, now: Timestamp) -> Result<Candidate, Detail> {
+    fn candidate(&self, subject: &Subject, now: Timestamp) -> Result<Candidate, NoCandidate> {
         let nothing = |variants, seen, alone| Candidate { stored: None, variants, seen, alone };
         match self.store.select(&subject.key, &subject.request.fields, now) {
             Selected::Response { stored, body, standing } => {
@@ -113,7 +132,8 @@ impl Pipeline {
             }
             Selected::Nothing { variants, seen } => Ok(nothing(variants, seen, false)),
             Selected::Unstorable { why: Unstorable::Refused(_), seen } => Ok(nothing(false, seen, true)),
-            Selected::Unstorable { why: Unstorable::Streams(why), .. } => Err(why),
+            Selected::Unstorable { why: Unstorable::Streams(why), .. } => Err(NoCandidate::Streams(why)),
+            Selected::Unstorable { why: Unstorable::Apart, .. } => Err(NoCandidate::Apart),
         }
     }
 
@@ -123,13 +143,20 @@ impl Pipeline {
             .as_ref()
             .map(|(stored, _, standing)| Found { response: &stored.response, standing: *standing });
         let route = subject.route(self);
-        let accepted = accepted(&self.acceptances, subject, route, self.policy.identity.accepted_for, now);
+        let accepted = self.admits(subject, self.policy.identity.accepted_for, now);
         reuse::decide(&subject.request, found, candidate.variants, accepted, route, now)
     }
 
-    fn board(&self, subject: &Subject, candidate: &Candidate, epoch: Epoch) -> Boarding<Landing> {
+    /// Whether a caller who might share when it began to wait may do so now.
+    fn may_still_share(&self, subject: &Subject) -> bool {
+        let demoted = subject.partition.is_for_the_admitted() && self.demoted.contains(subject.route);
+        !demoted && self.admits(subject, self.policy.identity.accepted_for, self.clock.now())
+    }
+
+    fn board(&self, subject: &Subject, candidate: &Candidate, admitted: bool, epoch: Epoch) -> Boarding<Landing> {
         let fences = &self.store.fences;
-        let key = self.store.variant_key(&subject.key, &subject.request.fields);
+        let own = (!admitted).then(|| subject.flight_of_its_own(self));
+        let key = self.store.variant_key(own.as_ref().unwrap_or(&subject.key), &subject.request.fields);
         // Where nothing can be shared, a flight would only make a queue: everybody leads their own.
         self.flights
             .board(&key, epoch, |then| !candidate.alone && fences.may_join(&subject.slots, then, &subject.place.path))
@@ -158,7 +185,8 @@ impl Pipeline {
             return;
         }
         let epoch = self.store.fences.epoch(&subject.slots);
-        if let Boarding::Lead(pilot) = self.board(subject, candidate, epoch) {
+        // Only who is admitted is answered with what is stored, and only then is it renewed.
+        if let Boarding::Lead(pilot) = self.board(subject, candidate, true, epoch) {
             self.fetch(subject, candidate, Some(pilot), None).launch_in_background();
         }
     }
@@ -257,7 +285,7 @@ impl Pipeline {
             Freshness::Stale { by } => by,
         };
         let accepted_for = route.stale_if_error.max(self.policy.identity.accepted_for);
-        if by >= limit || !accepted(&self.acceptances, subject, route, accepted_for, now) {
+        if by >= limit || !self.admits(subject, accepted_for, now) {
             return None;
         }
         let mut exchange = exchange.clone();
@@ -314,7 +342,7 @@ impl Pipeline {
 
 impl Fetch {
     /// Runs detached, and waits.
-    fn arrive(self) -> impl Future<Output = Arrival> {
+    pub(crate) fn arrive(self) -> impl Future<Output = Arrival> {
         let arrival = self.launch();
         async move {
             arrival.await.unwrap_or_else(|_| {
@@ -334,13 +362,6 @@ fn forwarded_as_it_came(request: &Request, route: &Route) -> Option<Detail> {
         Lifetime::For(_) => None,
         Lifetime::Origin if request.method == "HEAD" => Some(Detail::Pass),
         Lifetime::Origin => request.fields.contains("range").then_some(Detail::Range),
-    }
-}
-
-fn accepted(acceptances: &Acceptances, subject: &Subject, route: &Route, within: Duration, now: Timestamp) -> bool {
-    match route.scope {
-        Scope::Public => true,
-        Scope::User => acceptances.holds(subject.caller.key(), within, now),
     }
 }
 

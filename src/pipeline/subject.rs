@@ -1,13 +1,14 @@
 //! A request that may be answered from the store, with everything that its head and its route decide about it.
 
 use crate::field::Fields;
-use crate::identity::Caller;
+use crate::identity::Who;
+use crate::identity::acceptance::Admission;
 use crate::origin::{Ask, Sending};
 use crate::pipeline::Pipeline;
 use crate::policy::{Freshness, Route, RouteId, Scope};
-use crate::semantics::cache_key::{self, CacheKey};
+use crate::semantics::cache_key::{self, CacheKey, Partition};
 use crate::semantics::forwarding;
-use crate::semantics::invalidation;
+use crate::semantics::invalidation::{self, FenceKey};
 use crate::semantics::request::Request;
 use crate::semantics::validation::Condition;
 use crate::store::Place;
@@ -17,8 +18,12 @@ use crate::store::fences::Slots;
 pub struct Subject {
     pub request: Request,
     pub route: RouteId,
-    pub caller: Caller,
+    pub who: Who,
+    /// Who shares what is stored for it.
+    pub partition: Partition,
     pub key: CacheKey,
+    /// What the origin must have accepted the caller to before the caller may share.
+    pub admission: Admission,
     pub place: Place,
     /// The fences that a response stands behind.
     pub slots: Slots,
@@ -31,40 +36,65 @@ pub struct Subject {
 impl Subject {
     /// Everything that is decided before the store is asked.
     pub fn of(pipeline: &Pipeline, request: Request) -> Self {
+        let route = pipeline.policy.routes.select(&pipeline.policy.routes.matching_form(&request.path)).route;
+        Subject::within(pipeline, request, pipeline.scope_of(route))
+    }
+
+    /// The same request, kept apart from those of other callers.
+    pub fn apart(&self, pipeline: &Pipeline) -> Self {
+        Subject::within(pipeline, self.request.clone(), &Scope::User)
+    }
+
+    fn within(pipeline: &Pipeline, request: Request, scope: &Scope) -> Self {
         let routes = &pipeline.policy.routes;
         let path = routes.matching_form(&request.path);
         let selected = routes.select(&path);
         let route = selected.route;
-        let caller = pipeline.identity.caller(&request.fields);
-        let mut key = cache_key::of(&request, route, cache_key::partition(route.scope, caller.key()));
+        let who = pipeline.identity.who(&request.fields, pipeline.clock.now());
+        let claim = if let Scope::Claim(name) = scope { who.claim(name) } else { None };
+        let caller = who.caller.key();
+        let partition = cache_key::partition(scope, caller, claim);
+        let mut key = cache_key::of(&request, route, &partition);
         if forwarding::is_trusted(request.client, &pipeline.policy.server.trusted_proxies) {
             key = cache_key::variant(&key, &forwarding::ASKED.map(str::to_owned), &request.fields);
         }
         let query = cache_key::query(request.query.as_deref(), &route.query).unwrap_or_default();
-        // What everybody shares does not fall with the credential that happened to fetch it.
-        let owner = match route.scope {
-            Scope::User => caller.key(),
-            Scope::Public => None,
-        };
+        // What others share does not fall with the credential that happened to fetch it.
+        let owner = caller.filter(|_| partition.is_one_caller_s());
         let keys = |negative| invalidation::keys_of_response(&path, Some(&query), &selected, owner, negative);
-        let credential: Vec<_> = caller.key().map(invalidation::FenceKey::Credential).into_iter().collect();
+        let credential =
+            caller.map(|caller| [FenceKey::Credential(caller), FenceKey::CredentialAt(caller, path.clone())]);
+        let literal = selected.pattern.is_some() && selected.params.is_empty();
         let fences = &pipeline.store.fences;
         Subject {
             slots: fences.slots(&keys(false)),
             negative_slots: fences.slots(&keys(true)),
-            credential_slots: fences.slots(&credential),
+            credential_slots: fences.slots(credential.as_ref().map_or(&[], |keys| &keys[..])),
+            key,
+            admission: match partition {
+                Partition::Authenticated if literal => Admission::Route(route.id),
+                Partition::Authenticated => Admission::Url(format!("{path}?{query}")),
+                _ => Admission::Anywhere,
+            },
             place: Place {
                 route: route.id,
                 entity: route.entity_id,
                 id: selected.params.iter().find(|(name, _)| name == "id").map(|(_, id)| id.clone()),
                 query,
                 path: path.clone(),
+                fetched_by: caller,
             },
             route: route.id,
-            caller,
-            key,
+            who,
+            partition,
             request,
         }
+    }
+
+    /// The key under which requests of this caller alone wait for each other: one whose right to share has not been
+    /// shown neither leads those who may share, nor waits for them.
+    pub fn flight_of_its_own(&self, pipeline: &Pipeline) -> CacheKey {
+        self.apart(pipeline).key
     }
 
     /// The route.

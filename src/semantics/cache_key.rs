@@ -6,17 +6,33 @@
 
 use crate::field::Fields;
 use crate::policy::{Freshness, Query, Route, Scope};
-use crate::semantics::request::Request;
+use crate::semantics::request::{CallerKey, Request};
 use std::sync::Arc;
 
 /// Where a response may be shared: the part of the key that keeps callers apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Partition {
     /// Everybody's.
     Public,
+    /// Of all callers whom the origin accepts.
+    Authenticated,
+    /// Of all callers whose verified token has this value, in octets that tell types apart, of the route's claim.
+    Claim(Vec<u8>),
     /// One caller's; anonymous callers are one caller.
     Caller([u8; 16]),
     Anonymous,
+}
+
+impl Partition {
+    /// Whether callers with different credentials meet in it, each of whose right to be there has to be shown.
+    pub fn is_for_the_admitted(&self) -> bool {
+        matches!(self, Partition::Authenticated | Partition::Claim(_))
+    }
+
+    /// Whether what is in it comes from one caller alone.
+    pub fn is_one_caller_s(&self) -> bool {
+        matches!(self, Partition::Caller(_) | Partition::Anonymous)
+    }
 }
 
 /// A whole key, compared octet by octet.
@@ -35,24 +51,33 @@ impl CacheKey {
     }
 }
 
-/// The partition of a caller under a scope.
-pub fn partition(scope: Scope, caller: crate::semantics::request::CallerKey) -> Partition {
-    match (scope, caller) {
-        (Scope::Public, _) => Partition::Public,
-        (Scope::User, Some(caller)) => Partition::Caller(caller),
-        (Scope::User, None) => Partition::Anonymous,
+/// The partition of a caller under a scope. `claim` is what the caller's verified token says of the scope's claim: one
+/// without a verified token is kept apart and shares nothing.
+pub fn partition(scope: &Scope, caller: CallerKey, claim: Option<Vec<u8>>) -> Partition {
+    match (scope, caller, claim) {
+        (Scope::Public, ..) => Partition::Public,
+        (_, None, _) => Partition::Anonymous,
+        (Scope::Authenticated, Some(_), _) => Partition::Authenticated,
+        (Scope::Claim(_), Some(_), Some(value)) => Partition::Claim(value),
+        (Scope::User | Scope::Claim(_), Some(caller), _) => Partition::Caller(caller),
     }
 }
 
 /// The primary key. `query` is the query as it is sent on: what changes the key is sent on changed.
-pub fn of(request: &Request, route: &Route, partition: Partition) -> CacheKey {
+pub fn of(request: &Request, route: &Route, partition: &Partition) -> CacheKey {
     let mut parts = Parts::new(64 + request.path.len() + request.authority.len());
     match partition {
         Partition::Public => parts.add(b"p"),
+        Partition::Authenticated => parts.add(b"r"),
+        Partition::Claim(value) => {
+            // Of which claim it is the value goes without saying: a path has one route, and that one scope.
+            parts.add(b"t");
+            parts.add(value);
+        }
         Partition::Anonymous => parts.add(b"a"),
         Partition::Caller(caller) => {
             parts.add(b"c");
-            parts.add(&caller);
+            parts.add(caller);
         }
     }
     parts.add(request.scheme.as_str().as_bytes());
@@ -68,10 +93,10 @@ pub fn of(request: &Request, route: &Route, partition: Partition) -> CacheKey {
     for name in &route.vary {
         parts.selecting(name, &request.fields);
     }
-    // CORS: "Origin selects a variant" unless the response allows every origin; in plain mode the origin's own Vary
-    // has the say (RFC 9111 §4.1).
+    // CORS: whether a script of another origin asks. Which one tells variants apart, once a response has said whether it
+    // is for every origin; in plain mode the origin's own Vary has the say (RFC 9111 §4.1).
     if matches!(route.freshness, Freshness::For(_)) {
-        parts.selecting("origin", &request.fields);
+        parts.add(if request.fields.contains("origin") { b"o" } else { b"-" });
     }
     CacheKey(parts.bytes.into())
 }
@@ -146,7 +171,7 @@ mod tests {
     use crate::semantics::sample::{fields, fresh, plain, request};
     use proptest::prelude::*;
 
-    const ANYBODY: Partition = Partition::Public;
+    const ANYBODY: &Partition = &Partition::Public;
 
     fn key(target: &str, lines: &[(&str, &str)], route: &Route) -> CacheKey {
         of(&request("GET", target, lines), route, ANYBODY)
@@ -155,14 +180,28 @@ mod tests {
     #[test]
     fn who_shares_is_told_by_the_scope_and_the_caller() {
         let (a, b) = (Some([1; 16]), Some([2; 16]));
-        assert_eq!(partition(Scope::Public, a), partition(Scope::Public, None));
-        assert_eq!(partition(Scope::User, a), Partition::Caller([1; 16]));
-        assert_eq!(partition(Scope::User, None), Partition::Anonymous);
-        let keys = [partition(Scope::Public, a), partition(Scope::User, a), partition(Scope::User, b)]
-            .into_iter()
-            .chain([partition(Scope::User, None)])
-            .map(|partition| of(&request("GET", "/", &[]), &plain(), partition));
-        assert_eq!(keys.collect::<std::collections::HashSet<_>>().len(), 4);
+        let claim = |value: &str| Some(value.as_bytes().to_vec());
+        let tenant = Scope::Claim("tenant".into());
+        assert_eq!(partition(&Scope::Public, a, None), partition(&Scope::Public, None, None));
+        assert_eq!(partition(&Scope::User, a, claim("x")), Partition::Caller([1; 16]));
+        assert_eq!(partition(&Scope::Authenticated, a, None), partition(&Scope::Authenticated, b, claim("x")));
+        assert_eq!(partition(&tenant, a, claim("x")), partition(&tenant, b, claim("x")));
+        assert_eq!(partition(&tenant, a, None), Partition::Caller([1; 16]), "what is not verified is not shared");
+        for scope in [Scope::User, Scope::Authenticated, tenant.clone()] {
+            assert_eq!(partition(&scope, None, None), Partition::Anonymous);
+        }
+        let partitions = [
+            partition(&Scope::Public, a, None),
+            partition(&Scope::User, a, None),
+            partition(&Scope::User, b, None),
+            partition(&Scope::User, None, None),
+            partition(&Scope::Authenticated, a, None),
+            partition(&tenant, a, claim("x")),
+            partition(&tenant, a, claim("y")),
+            partition(&tenant, a, claim(std::str::from_utf8(&[1; 16]).expect("it is ASCII"))),
+        ];
+        let keys = partitions.iter().map(|partition| of(&request("GET", "/", &[]), &plain(), partition));
+        assert_eq!(keys.collect::<std::collections::HashSet<_>>().len(), partitions.len());
     }
 
     #[test]
@@ -197,10 +236,11 @@ mod tests {
     }
 
     #[test]
-    fn origin_selects_where_fresh_governs() {
-        let origin = [("Origin", "https://a.test")];
-        assert_ne!(key("/", &origin, &fresh()), key("/", &[], &fresh()));
-        assert_eq!(key("/", &origin, &plain()), key("/", &[], &plain()));
+    fn whether_a_script_of_another_origin_asks_is_told_where_fresh_governs() {
+        let [a, b] = ["https://a.test", "https://b.test"].map(|origin| [("Origin", origin)]);
+        assert_ne!(key("/", &a, &fresh()), key("/", &[], &fresh()));
+        assert_eq!(key("/", &a, &fresh()), key("/", &b, &fresh()), "which one tells variants apart");
+        assert_eq!(key("/", &a, &plain()), key("/", &[], &plain()));
     }
 
     #[test]
@@ -272,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_value_of_one_field_is_not_that_of_another() {
-        let key = of(&request("GET", "/", &[]), &plain(), Partition::Public);
+        let key = of(&request("GET", "/", &[]), &plain(), &Partition::Public);
         let by = |name: &str| variant(&key, &[name.to_owned()], &fields(&[]));
         assert_ne!(by("accept-language"), by("origin"));
     }

@@ -134,6 +134,8 @@ details! {
     TooLarge = "too-large",
     /// The response had no end that can be trusted, or did not come whole.
     Incomplete = "incomplete",
+    /// The origin told callers of a shared scope different things, so the route keeps its callers apart from here on.
+    Diverged = "diverged",
     /// The store is nearly full, so a key is stored from its second request on.
     NearlyFull = "nearly-full",
     /// The origin was asked and its content is what was stored already.
@@ -154,6 +156,8 @@ details! {
     Protocol = "protocol",
     /// `origin.max_concurrent` requests were under way for the whole deadline.
     Saturated = "saturated",
+    /// The mutation's precondition was evaluated here: what its client has seen is not what there is, or is not said.
+    Precondition = "precondition",
     /// The request was refused before it was forwarded.
     Refused = "refused",
     /// A mutation that matches no route.

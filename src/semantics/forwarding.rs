@@ -47,6 +47,13 @@ pub fn forwarded_fields(request: &Request, trusted: &[IpNet]) -> Fields {
     fields
 }
 
+/// Takes out the precondition of a mutation: it was evaluated here, and the origin, which does not know what it names,
+/// would evaluate it otherwise.
+pub fn without_precondition(fields: &mut Fields) {
+    fields.remove("if-match");
+    fields.remove("if-unmodified-since");
+}
+
 /// The lines that tell of this hop, each replacing all lines of its name: `Via` and the three `X-Forwarded-*`.
 pub fn about_this_hop(request: &Request, trusted: &[IpNet]) -> [(&'static str, Vec<u8>); 4] {
     let believed = is_trusted(request.client, trusted);

@@ -273,6 +273,7 @@ mod tests {
             vary: Vec::new(),
             query: Query::default(),
             set_cookie: SetCookie::Refuse,
+            require_if_match: false,
             invalidates: Vec::new(),
             reads: Vec::new(),
             writes: Vec::new(),

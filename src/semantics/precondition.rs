@@ -3,9 +3,9 @@
 use crate::clock::Timestamp;
 use crate::field::Fields;
 use crate::field::date::HttpDate;
-use crate::field::entity_tag::{EntityTag, TagList};
+use crate::field::entity_tag::{EntityTag, TagList, hash_of_ours, is_ours};
 use crate::field::range::{self, Resolved};
-use crate::semantics::stored_response::Modified;
+use crate::semantics::stored_response::{Modified, Response, Validator};
 use std::time::Duration;
 
 /// The selected representation (RFC 9110 §3.2): what a 200 would carry now, in the coding that this client gets.
@@ -134,6 +134,63 @@ fn if_range(request: &Fields, selected: &Selected<'_>, now: HttpDate) -> bool {
             given == modified && date.0.saturating_sub(modified.0) >= ENOUGH.as_secs().cast_signed()
         }
         _ => false,
+    }
+}
+
+/// What becomes of a mutation whose precondition names what only this proxy knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// The precondition holds, and the origin need not hear of it.
+    Holds,
+    /// 412: what the client has seen is not what there is.
+    Failed,
+    /// It is the origin's to evaluate, as far as it names what the origin knows.
+    OfTheOrigin,
+}
+
+/// Whether a mutation's precondition may rest on a validator that was computed here: If-Match with an entity-tag of our
+/// shape, or If-Unmodified-Since, which "a recipient MUST ignore if the request contains an If-Match header field"
+/// (RFC 9110 §13.1.4).
+pub fn may_rest_on_ours(request: &Fields, now: Timestamp) -> bool {
+    match TagList::of(request, "if-match") {
+        Some(TagList::Any) => false,
+        Some(TagList::Tags(tags)) => tags.iter().any(is_ours),
+        None => HttpDate::of(request, "if-unmodified-since", HttpDate(now.wall_seconds())).is_some(),
+    }
+}
+
+/// Evaluates the precondition of a mutation against the current representation of its target; `None` where there is
+/// none.
+///
+/// "If the field value is a list of entity tags, the condition is true if any of the listed tags match the entity tag of
+/// the selected representation" (RFC 9110 §13.1.1). One of ours stands for the content, whatever its coding, and without
+/// `W/` it is the strong form: it names exactly the content that it was computed from.
+pub fn of_update(request: &Fields, current: Option<&Response>, now: Timestamp) -> Update {
+    let Some(list) = TagList::of(request, "if-match") else {
+        return unmodified_since(request, current, HttpDate(now.wall_seconds()));
+    };
+    let TagList::Tags(listed) = list else { return Update::OfTheOrigin };
+    let computed = match current.map(|response| &response.validator) {
+        Some(Validator::Computed(tag)) => hash_of_ours(tag),
+        _ => None,
+    };
+    let named = |tag: &EntityTag| computed.is_some() && hash_of_ours(tag) == computed;
+    if listed.iter().any(named) {
+        Update::Holds
+    } else if listed.iter().all(is_ours) {
+        Update::Failed
+    } else {
+        Update::OfTheOrigin
+    }
+}
+
+/// Of computed dates no two contents of a URL have the same, and none has one before it has come.
+fn unmodified_since(request: &Fields, current: Option<&Response>, now: HttpDate) -> Update {
+    let since = HttpDate::of(request, "if-unmodified-since", now);
+    match (since, current.map(|response| response.modified)) {
+        (Some(since), Some(Modified::Computed { date, .. })) if date <= since && date <= now => Update::Holds,
+        (Some(_), Some(Modified::Computed { .. })) => Update::Failed,
+        _ => Update::OfTheOrigin,
     }
 }
 

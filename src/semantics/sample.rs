@@ -61,6 +61,7 @@ pub fn plain() -> Route {
         vary: Vec::new(),
         query: Query::default(),
         set_cookie: SetCookie::Refuse,
+        require_if_match: false,
         invalidates: Vec::new(),
         reads: Vec::new(),
         writes: Vec::new(),

@@ -12,7 +12,8 @@ use crate::field::date::HttpDate;
 use crate::field::entity_tag::EntityTag;
 use crate::field::vary::Vary;
 use crate::message::{Framing, Head};
-use crate::policy::{Credential, Freshness, OriginCacheControl, RequestCacheControl, Route, Scope, SetCookie};
+use crate::policy::{Credential, Freshness, OriginCacheControl, RequestCacheControl, Route, SetCookie};
+use crate::semantics::cache_key::Partition;
 use crate::semantics::cache_status::Detail;
 use crate::semantics::freshness;
 use crate::semantics::request::Request;
@@ -63,9 +64,17 @@ pub fn at_head(head: &Head, framing: Framing, max_body: u64) -> Result<(), Detai
 
 /// Whether the head alone already says that nothing will be stored: then nobody needs to wait for the body to learn
 /// it. What [`decide`] refuses is refused here too, as far as the head tells.
-pub fn refused_at_head(request: &Request, head: &Head, route: &Route) -> Option<Detail> {
-    let directives = ResponseDirectives::of(&head.fields);
-    permission(request, head.status, &head.fields, &directives, route).err()
+pub fn refused_at_head(request: &Request, head: &Head, route: &Route, partition: &Partition) -> Option<Detail> {
+    permission(request, head, route, partition).err()
+}
+
+/// Whether the response is for its caller alone whatever the scope: "`Vary` naming a credential field puts a response in
+/// scope `user`".
+pub fn is_for_its_caller_alone(head: &Head, credentials: &[Credential]) -> bool {
+    match Vary::of(&head.fields) {
+        Vary::Any => false,
+        Vary::Names(names) => names.iter().any(|name| names_credential(name, credentials)),
+    }
 }
 
 /// What is remembered of a content that itself may not be: which it was, and since when.
@@ -198,11 +207,10 @@ pub fn decide(
     received: &Received<'_>,
     mut response: Response,
     route: &Route,
+    partition: &Partition,
     credentials: &[Credential],
 ) -> Result<Storable, Detail> {
-    // As it came: a Connection that names Cache-Control takes it from the next hop, not from this one.
-    let sent = &received.head.fields;
-    permission(request, response.status, sent, &ResponseDirectives::of(sent), route)?;
+    permission(request, received.head, route, partition)?;
     // "a cache MUST NOT store incomplete or partial-content responses if it does not support the Range and
     // Content-Range header fields" (RFC 9111 §3.3); the end of a close-delimited body proves nothing by itself.
     if received.framing == Framing::CloseDelimited
@@ -210,14 +218,7 @@ pub fn decide(
     {
         return Err(Detail::Incomplete);
     }
-    let vary = match Vary::of(sent) {
-        Vary::Any => return Err(Detail::Vary),
-        Vary::Names(names) if names.len() > MAX_VARY => return Err(Detail::Vary),
-        Vary::Names(names) => names,
-    };
-    if route.scope == Scope::Public && vary.iter().any(|name| names_credential(name, credentials)) {
-        return Err(Detail::Vary);
-    }
+    let vary = varies(request, received.head, route, partition, credentials)?;
     if route.set_cookie == SetCookie::Strip {
         response.fields.remove("set-cookie");
     }
@@ -231,6 +232,37 @@ pub fn refuses_the_next_too(request: &Request, status: u16, why: Detail) -> bool
     !by_status && !RequestDirectives::of(&request.fields).no_store
 }
 
+/// The request fields that the response varies on, sorted, besides those that its key holds already.
+fn varies(
+    request: &Request,
+    head: &Head,
+    route: &Route,
+    partition: &Partition,
+    credentials: &[Credential],
+) -> Result<Vec<String>, Detail> {
+    let mut names = match Vary::of(&head.fields) {
+        Vary::Names(names) if names.len() <= MAX_VARY => names,
+        Vary::Any | Vary::Names(_) => return Err(Detail::Vary),
+    };
+    if partition.is_one_caller_s() {
+        // The caller is in the key, by a hash; the credential itself is not to be.
+        names.retain(|name| !credentials.iter().any(|whole| *whole == Credential::Field(name.clone())));
+    } else if names.iter().any(|name| names_credential(name, credentials)) {
+        return Err(Detail::Vary);
+    }
+    // CORS: "`Origin` selects a variant unless the response says `Access-Control-Allow-Origin: *`": what is made for one
+    // origin's scripts mostly says so by that field alone. The key tells requests without Origin apart already, and in
+    // plain mode the origin's own Vary has the say.
+    let mut allowed = head.fields.get_all("access-control-allow-origin");
+    let for_every_origin = allowed.next().is_some_and(|value| value.trim_ascii() == b"*") && allowed.next().is_none();
+    let selects = request.fields.contains("origin") && !for_every_origin;
+    if selects && freshness::governs(head.status, route) && !names.iter().any(|name| name == "origin") {
+        names.push("origin".into());
+        names.sort();
+    }
+    Ok(names)
+}
+
 /// The fields that credentials travel in.
 pub fn names_credential(name: &str, credentials: &[Credential]) -> bool {
     credentials.iter().any(|credential| match credential {
@@ -240,13 +272,11 @@ pub fn names_credential(name: &str, credentials: &[Credential]) -> bool {
 }
 
 /// RFC 9111 §3, clause by clause, as far as the head tells.
-fn permission(
-    request: &Request,
-    status: u16,
-    fields: &Fields,
-    directives: &ResponseDirectives,
-    route: &Route,
-) -> Result<(), Detail> {
+///
+/// The head is the one that came: a Connection that names Cache-Control takes it from the next hop, not from this one.
+fn permission(request: &Request, head: &Head, route: &Route, partition: &Partition) -> Result<(), Detail> {
+    let Head { status, ref fields, .. } = *head;
+    let directives = &ResponseDirectives::of(fields);
     // "the response status code is final": the origin's 1xx never come here. 206 and 304 answer what was not asked,
     // 401 and 403 are about a caller and not about a resource.
     if matches!(status, 206 | 304 | 401 | 403) || !(200..=999).contains(&status) {
@@ -266,7 +296,7 @@ fn permission(
             false => Err(Detail::Status),
             true if ignores(route) => Ok(()),
             true if directives.no_store => Err(Detail::NoStore),
-            true if directives.private && route.scope == Scope::Public => Err(Detail::Private),
+            true if directives.private && !partition.is_one_caller_s() => Err(Detail::Private),
             true => Ok(()),
         };
     }
@@ -326,6 +356,8 @@ mod tests {
     use crate::policy::Etag;
     use crate::semantics::sample::{at, fields, fresh, plain, request};
 
+    const SHARED: [Partition; 3] = [Partition::Public, Partition::Authenticated, Partition::Claim(Vec::new())];
+    const OWN: [Partition; 2] = [Partition::Anonymous, Partition::Caller([7; 16])];
     const JSON: (&str, &str) = ("Content-Type", "application/json");
     const MAX_AGE: (&str, &str) = ("Cache-Control", "max-age=60");
 
@@ -336,6 +368,7 @@ mod tests {
     /// What becomes of a response: whether it is stored, by which route, asked for by whom.
     struct Case {
         route: Route,
+        partition: Partition,
         asked: &'static [(&'static str, &'static str)],
         status: u16,
         framing: Framing,
@@ -344,7 +377,8 @@ mod tests {
 
     impl Default for Case {
         fn default() -> Self {
-            Case { route: plain(), asked: &[], status: 200, framing: Framing::Chunked, body: "{}" }
+            let partition = Partition::Public;
+            Case { route: plain(), partition, asked: &[], status: 200, framing: Framing::Chunked, body: "{}" }
         }
     }
 
@@ -363,8 +397,8 @@ mod tests {
                 first_seen,
             });
             let credentials = [Credential::Field("authorization".into()), Credential::Cookie("session".into())];
-            let decided = decide(&request, &received, response, &self.route, &credentials);
-            if let Some(why) = refused_at_head(&request, &head, &self.route) {
+            let decided = decide(&request, &received, response, &self.route, &self.partition, &credentials);
+            if let Some(why) = refused_at_head(&request, &head, &self.route, &self.partition) {
                 assert_eq!(decided.as_ref().err(), Some(&why), "the head said so already");
             }
             decided
@@ -445,9 +479,12 @@ mod tests {
     fn under_fresh_no_store_and_private_count_unless_they_are_set_aside() {
         let (no_store, private) = ([("Cache-Control", "no-store")], [("Cache-Control", "private")]);
         check_fresh(&no_store, Err(Detail::NoStore));
-        check_fresh(&private, Err(Detail::Private));
-        let user = Route { scope: Scope::User, ..fresh() };
-        Case { route: user, ..Case::default() }.check(&private, Ok(()));
+        for partition in SHARED {
+            Case { route: fresh(), partition, ..Case::default() }.check(&private, Err(Detail::Private));
+        }
+        for partition in OWN {
+            Case { route: fresh(), partition, ..Case::default() }.check(&private, Ok(()));
+        }
         let ignoring = || Route { origin_cache_control: OriginCacheControl::Ignore, ..fresh() };
         Case { route: ignoring(), ..Case::default() }.check(&no_store, Ok(()));
         Case { route: ignoring(), ..Case::default() }.check(&private, Ok(()));
@@ -478,6 +515,23 @@ mod tests {
         assert!(check_fields(&plain(), &cookie).contains("set-cookie"), "its first caller gets it");
     }
 
+    #[test]
+    fn origin_selects_under_fresh_unless_every_origin_is_allowed() {
+        let vary = |route: Route, lines: &[(&str, &str)]| {
+            let case = Case { route, asked: &[("Origin", "https://a.test")], ..Case::default() };
+            case.decided(lines).expect("it may be stored").vary().to_vec()
+        };
+        let allowed = |value| ("Access-Control-Allow-Origin", value);
+        assert_eq!(vary(fresh(), &[]), ["origin"]);
+        assert_eq!(vary(fresh(), &[allowed("https://a.test"), ("Vary", "Accept, Origin")]), ["accept", "origin"]);
+        assert_eq!(vary(fresh(), &[allowed("https://a.test"), ("Vary", "X")]), ["origin", "x"]);
+        assert_eq!(vary(fresh(), &[allowed(" * ")]), [""; 0]);
+        assert_eq!(vary(fresh(), &[allowed("*"), allowed("*")]), ["origin"], "two lines are no leave");
+        assert_eq!(vary(plain(), &[allowed("https://a.test")]), [""; 0], "in plain mode the origin's Vary decides");
+        let without = Case { route: fresh(), ..Case::default() }.decided(&[]).expect("it may be stored");
+        assert_eq!(without.vary(), [""; 0], "the key says that there was none");
+    }
+
     /// The fields that the first caller gets.
     fn check_fields(route: &Route, lines: &[(&str, &str)]) -> Fields {
         received_by(route, lines, "{}", None).fields
@@ -496,12 +550,21 @@ mod tests {
 
     #[test]
     fn what_varies_by_caller_is_shared_with_nobody() {
-        for name in ["Authorization", "Cookie"] {
-            check_fresh(&[("Vary", name)], Err(Detail::Vary));
-            let user = Route { scope: Scope::User, ..fresh() };
-            Case { route: user, ..Case::default() }.check(&[("Vary", name)], Ok(()));
+        // The key holds the caller by a hash; of a narrowed cookie it does not hold the others beside it.
+        for (name, left) in [("Authorization", &[][..]), ("Cookie", &["cookie"])] {
+            for partition in SHARED {
+                Case { route: fresh(), partition, ..Case::default() }.check(&[("Vary", name)], Err(Detail::Vary));
+            }
+            for partition in OWN {
+                let case = Case { route: fresh(), partition, ..Case::default() };
+                assert_eq!(case.decided(&[("Vary", name)]).expect("it is the caller's own").vary(), left);
+            }
         }
         check_fresh(&[("Vary", "X-Api-Key")], Ok(()));
+        let credentials = [Credential::Field("authorization".into())];
+        let alone = |lines: &[(&str, &str)]| is_for_its_caller_alone(&head(200, lines), &credentials);
+        assert!(alone(&[("Vary", "Accept, AUTHORIZATION")]));
+        assert!(!alone(&[]) && !alone(&[("Vary", "Accept")]) && !alone(&[("Vary", "*")]));
         assert!(!names_credential("session", &[Credential::Cookie("session".into())]));
     }
 

@@ -68,6 +68,11 @@ pub struct Mark {
     at: Timestamp,
 }
 
+impl Mark {
+    /// Before anything happened.
+    pub const BEGINNING: Mark = Mark { sequence: 0, at: Timestamp { wall_ms: 0, boot_ms: 0 } };
+}
+
 /// How many mutations had begun, and the sequence, when a flight began or was joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {

@@ -102,7 +102,7 @@ mod tests {
     use crate::store::fences::Fences;
 
     fn key(target: &str) -> CacheKey {
-        cache_key::of(&request("GET", target, &[]), &plain(), Partition::Public)
+        cache_key::of(&request("GET", target, &[]), &plain(), &Partition::Public)
     }
 
     fn epoch() -> Epoch {

@@ -14,6 +14,7 @@ use crate::policy::{EntityId, RouteId};
 use crate::semantics::cache_key::{self, CacheKey};
 use crate::semantics::cache_status::Detail;
 use crate::semantics::invalidation::Invalidation;
+use crate::semantics::request::CallerKey;
 use crate::semantics::reuse::Standing;
 use crate::semantics::stored_response::{ContentHash, Response};
 use crate::semantics::storing::{Seen, Storable};
@@ -66,6 +67,8 @@ pub enum Unstorable {
     Streams(Detail),
     /// It may not be stored: the next requests for it do not wait for each other.
     Refused(Detail),
+    /// What is stored of it is each caller's own, and stands under the caller's own key.
+    Apart,
 }
 
 /// A stored response and what it stands and falls with.
@@ -86,6 +89,8 @@ pub struct Place {
     /// In matching form.
     pub path: String,
     pub query: String,
+    /// Whose request it answered first.
+    pub fetched_by: CallerKey,
 }
 
 /// What the store has for a request.
@@ -368,7 +373,7 @@ mod tests {
     }
 
     fn key(target: &str, caller: u8) -> CacheKey {
-        cache_key::of(&request("GET", target, &[]), &fresh(), Partition::Caller([caller; 16]))
+        cache_key::of(&request("GET", target, &[]), &fresh(), &Partition::Caller([caller; 16]))
     }
 
     fn storable(body: &str, lines: &[(&str, &str)]) -> Storable {
@@ -383,11 +388,12 @@ mod tests {
         };
         let response =
             storing::received(&received, &route, None, |_, date, first_seen| Modified::Computed { date, first_seen });
-        storing::decide(&request("GET", "/", &[]), &received, response, &route, &[]).expect("it may be stored")
+        storing::decide(&request("GET", "/", &[]), &received, response, &route, &Partition::Public, &[])
+            .expect("it may be stored")
     }
 
     fn place(path: &str) -> Place {
-        Place { route: RouteId(0), entity: ITEMS, id: None, path: path.into(), query: String::new() }
+        Place { route: RouteId(0), entity: ITEMS, id: None, path: path.into(), query: String::new(), fetched_by: None }
     }
 
     fn slots(store: &Store) -> Slots {
@@ -473,7 +479,8 @@ mod tests {
         let response =
             storing::received(&received, &plain(), None, |_, date, first_seen| Modified::Computed { date, first_seen });
         let storable =
-            storing::decide(&request("GET", "/", &[]), &received, response, &plain(), &[]).expect("storable");
+            storing::decide(&request("GET", "/", &[]), &received, response, &plain(), &Partition::Public, &[])
+                .expect("storable");
         let key = key("/", 0);
         let put = store.put(&store.begin(at(0)), &key, &red(), &storable, slots(&store), place("/a"));
         assert_eq!(put, Ok(()));

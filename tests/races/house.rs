@@ -110,7 +110,12 @@ impl House {
 
     /// Begins a mutation, and lets it come as far as it can.
     pub async fn mutate(&self, method: &str, target: &str) -> Asking {
-        let (pipeline, request) = (self.pipeline.clone(), request(method, target, &[]));
+        self.mutate_with(method, target, &[]).await
+    }
+
+    /// Begins a mutation with these fields, and lets it come as far as it can.
+    pub async fn mutate_with(&self, method: &str, target: &str, lines: Lines<'_>) -> Asking {
+        let (pipeline, request) = (self.pipeline.clone(), request(method, target, lines));
         let asking =
             Asking(tokio::spawn(async move { Handled::Answer(pipeline.mutate(request, Bytes::new(), None).await) }));
         turns().await;

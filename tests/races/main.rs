@@ -12,3 +12,4 @@ mod mutations;
 mod purges;
 mod refresh;
 mod slow;
+mod updates;

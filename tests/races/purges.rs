@@ -178,12 +178,14 @@ async fn a_purge_of_a_route_looks_at_nothing_that_is_stored() {
     };
     let response =
         storing::received(&received, route, None, |_, date, first_seen| Modified::Computed { date, first_seen });
-    let storable = storing::decide(&request, &received, response, route, &[]).expect("it may be stored");
+    let storable =
+        storing::decide(&request, &received, response, route, &Partition::Public, &[]).expect("it may be stored");
     let slots = store.fences.slots(&[FenceKey::All, FenceKey::Entity(route.entity_id)]);
     for number in 1..STORED {
         let path = format!("/items/{number}");
-        let key = cache_key::of(&Request { path: path.clone(), ..request.clone() }, route, Partition::Public);
-        let place = Place { route: route.id, entity: route.entity_id, id: None, path, query: String::new() };
+        let key = cache_key::of(&Request { path: path.clone(), ..request.clone() }, route, &Partition::Public);
+        let place =
+            Place { route: route.id, entity: route.entity_id, id: None, path, query: String::new(), fetched_by: None };
         let stored = store.put(&store.begin(now), &key, &Fields::new(), &storable, slots.clone(), place);
         assert_eq!(stored, Ok(()));
     }

@@ -92,9 +92,10 @@ impl Api {
         Ok(bound)
     }
 
-    /// A token that the API accepts.
-    pub fn token(&self, claims: &Claims) -> String {
-        token::sign(claims, &self.secret)
+    /// A token of somebody in a shop, which the API accepts for a day.
+    pub fn token(&self, sub: &str, tenant: &str) -> String {
+        let exp = self.clock.now().wall_seconds().saturating_add(24 * 3600);
+        token::sign(&Claims { sub: sub.to_owned(), tenant_id: tenant.to_owned(), exp }, &self.secret)
     }
 
     /// Answers one request at once, as it would over a socket. `authorization` is that field's value.
@@ -141,7 +142,7 @@ impl Api {
 
     fn caller(&self, authorization: Option<&[u8]>) -> Option<Claims> {
         let token = std::str::from_utf8(authorization?).ok()?.strip_prefix("Bearer ")?;
-        token::verify(token, &self.secret)
+        token::verify(token, &self.secret).filter(|claims| self.clock.now().wall_seconds() < claims.exp)
     }
 
     /// How long the next request takes.
@@ -270,7 +271,7 @@ mod tests {
     }
 
     fn bearer(api: &Api, tenant: &str) -> String {
-        format!("Bearer {}", api.token(&Claims { sub: "ann".into(), tenant_id: tenant.into() }))
+        format!("Bearer {}", api.token("ann", tenant))
     }
 
     fn request(method: &str, path: &str, authorization: &str, body: &'static str) -> http::Request<Bytes> {

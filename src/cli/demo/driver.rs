@@ -9,7 +9,6 @@ use super::front::Front;
 use super::ledger::Ledger;
 use super::oracle::Oracle;
 use super::tally::Tally;
-use super::token::Claims;
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::policy::{Policy, Scope};
 use bytes::Bytes;
@@ -42,8 +41,8 @@ impl Cashiers {
     /// `policy`, whose durations are those of the timetable.
     pub fn new(front: Arc<dyn Front>, api: Arc<Api>, policy: Policy, scope: Scope) -> Self {
         let credential = |cashier: u32| {
-            let claims = Claims { sub: format!("cashier-{cashier}"), tenant_id: TENANT.into() };
-            format!("Bearer {}", api.token(&claims)).parse().expect("a token is base64url and dots")
+            let token = api.token(&format!("cashier-{cashier}"), TENANT);
+            format!("Bearer {token}").parse().expect("a token is base64url and dots")
         };
         let credentials = (0..CASHIERS).map(credential).collect();
         let ledger = Mutex::new(Ledger::new(TENANT, Oracle::new(policy, scope)));

@@ -24,5 +24,7 @@ pub fn policy(rows: &[Row]) -> Policy {
 }
 
 fn read(text: &str) -> Policy {
-    parse(text, "fixture", &Overrides::default(), &|_| None).expect("a good configuration").policy
+    parse(text, "fixture", &Overrides::default(), &|_| Some(super::SECRET.to_owned()))
+        .expect("a good configuration")
+        .policy
 }

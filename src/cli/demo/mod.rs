@@ -57,9 +57,13 @@ pub struct Args {
 /// The rules that the demonstration runs with: those that the documentation teaches.
 const POS: &str = include_str!("../../../config/pos.toml");
 
+/// What the sample API signs its tokens with, and the proxy verifies them with.
+pub const SECRET: &str = "the demonstration's own secret, no one else's";
+
 /// Runs the day and prints what it came to; fails if any answer was stale, another tenant's, or none.
 pub fn run_command(args: &Args) -> ExitCode {
-    let mut policy = match config::parse(POS, "config/pos.toml", &Overrides::default(), &|_| None) {
+    let secret = |name: &str| (name == "JWT_SECRET").then(|| SECRET.to_owned());
+    let mut policy = match config::parse(POS, "config/pos.toml", &Overrides::default(), &secret) {
         Ok(loaded) => loaded.policy,
         Err(errors) => {
             eprint!("{errors}");
@@ -149,7 +153,7 @@ pub async fn run(
     start_proxy: impl AsyncFnOnce(Policy) -> io::Result<Running>,
 ) -> io::Result<Summary> {
     let Options { listen, seed, factor, until } = options;
-    let api = Arc::new(Api::new(seed, b"the demonstration's own secret", factor, Arc::clone(&clock)));
+    let api = Arc::new(Api::new(seed, SECRET.as_bytes(), factor, Arc::clone(&clock)));
     let origin = Arc::clone(&api).serve((Ipv4Addr::LOCALHOST, 0).into()).await?;
     let running = start_proxy(in_front_of(origin, listen, day::scaled(&policy, factor))).await?;
     writeln!(out, "The sample API answers on http://{origin}, the proxy before it on http://{}.", running.public)?;
@@ -157,7 +161,7 @@ pub async fn run(
     writeln!(out, "{} cashiers, {factor} times as fast, seed {seed}; every answer is checked.\n", day::CASHIERS)?;
 
     let front = Arc::new(Server::at(running.public));
-    let cashiers = Arc::new(Cashiers::new(front, Arc::clone(&api), policy, Scope::User));
+    let cashiers = Arc::new(Cashiers::new(front, Arc::clone(&api), policy, Scope::Claim("tenant_id".into())));
     let events = day::schedule(seed).into_iter().filter(|event| event.at < until).collect();
     let today = Shortened::open(clock, factor);
     let mut work = pin!(Arc::clone(&cashiers).work_through(events, today.clone()));

@@ -4,6 +4,7 @@
 //! are measured by one rule. What it has not is everything that takes time: its origin answers at once, so nothing is
 //! overtaken, nothing collapses, and there are no background refreshes.
 
+use crate::identity::acceptance::Admission;
 use crate::policy::{Freshness, Mode, PatternKind, Policy, Relation, Route, RouteId, Routes, Scope};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -31,12 +32,12 @@ pub struct Oracle {
     scope: Scope,
     /// When what is kept was fetched.
     copies: HashMap<(Owner, String), Duration>,
-    /// When the origin last accepted each caller's credential.
-    accepted: HashMap<u32, Duration>,
+    /// When the origin last accepted each caller's credential, and for what.
+    accepted: HashMap<(u32, Admission), Duration>,
     origin_gets: u64,
 }
 
-/// Whose copy it is: a caller's in scope `user`, everyone's in scope `public`.
+/// Whose copy it is: a caller's in scope `user`, everyone's in the others, since all callers are of one tenant.
 type Owner = Option<u32>;
 
 impl Oracle {
@@ -59,31 +60,30 @@ impl Oracle {
     }
 
     fn get(&mut self, at: Duration, caller: u32, path: &str) {
-        let owner = match self.scope {
-            Scope::User => Some(caller),
-            Scope::Public => None,
-        };
+        let owner = (self.scope == Scope::User).then_some(caller);
         let copy = (owner, path.to_owned());
-        let route = self.policy.routes.select(&self.policy.routes.matching_form(path)).route;
-        let fresh = self.copies.get(&copy).is_some_and(|fetched| is_fresh(route, at.saturating_sub(*fetched)));
-        if fresh && self.is_accepted(at, caller) {
+        let matched = self.policy.routes.matching_form(path);
+        let selected = self.policy.routes.select(&matched);
+        let fresh = self.copies.get(&copy).is_some_and(|fetched| is_fresh(selected.route, at.saturating_sub(*fetched)));
+        // What the origin must have accepted the caller to lately; everyone may read what is public, and these callers'
+        // tokens live all day.
+        let admission = match self.scope {
+            Scope::User => Some(Admission::Anywhere),
+            Scope::Authenticated if selected.params.is_empty() => Some(Admission::Route(selected.route.id)),
+            Scope::Authenticated => Some(Admission::Url(matched.clone())),
+            Scope::Claim(_) | Scope::Public => None,
+        };
+        let within = self.policy.identity.accepted_for;
+        let lately = |accepted: &Duration| at.saturating_sub(*accepted) < within;
+        let accepted = admission
+            .as_ref()
+            .is_none_or(|admission| self.accepted.get(&(caller, admission.clone())).is_some_and(lately));
+        if fresh && accepted {
             return;
         }
         self.origin_gets += 1;
         self.copies.insert(copy, at);
-        self.accepted.insert(caller, at);
-    }
-
-    /// In scope `user` a stored response is for callers whom the origin accepted lately; in scope `public` it is for
-    /// everyone.
-    fn is_accepted(&self, at: Duration, caller: u32) -> bool {
-        match self.scope {
-            Scope::User => self
-                .accepted
-                .get(&caller)
-                .is_some_and(|accepted| at.saturating_sub(*accepted) < self.policy.identity.accepted_for),
-            Scope::Public => true,
-        }
+        self.accepted.extend(admission.map(|admission| ((caller, admission), at)));
     }
 
     fn changed(&mut self, method: &str, path: &str) {

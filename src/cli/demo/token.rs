@@ -13,12 +13,14 @@ pub struct Claims {
     pub sub: String,
     /// The shop.
     pub tenant_id: String,
+    /// When the token ends: seconds since 1970 (RFC 7519 §4.1.4).
+    pub exp: i64,
 }
 
 /// `claims` in JWS compact serialization (RFC 7515 §3.1).
 pub fn sign(claims: &Claims, secret: &[u8]) -> String {
     let header = BASE64URL.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let payload = BASE64URL.encode(serde_json::to_vec(claims).expect("claims are two strings"));
+    let payload = BASE64URL.encode(serde_json::to_vec(claims).expect("claims are text and a number"));
     let signed = format!("{header}.{payload}");
     let signature = BASE64URL.encode(keyed(&signed, secret).finalize().into_bytes());
     format!("{signed}.{signature}")
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
 
     fn ann() -> Claims {
-        Claims { sub: "ann".into(), tenant_id: "shop-1".into() }
+        Claims { sub: "ann".into(), tenant_id: "shop-1".into(), exp: 2_000_000_000 }
     }
 
     #[test]

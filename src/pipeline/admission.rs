@@ -1,0 +1,96 @@
+//! Who may be answered with what is stored: the fences and the origin's acceptance, put together.
+
+use crate::changes::Cause;
+use crate::clock::Timestamp;
+use crate::identity::Token;
+use crate::identity::acceptance::Admission;
+use crate::pipeline::Pipeline;
+use crate::pipeline::subject::Subject;
+use crate::policy::{Route, RouteId, Scope};
+use crate::semantics::cache_key::Partition;
+use crate::semantics::invalidation::{FenceKey, Invalidation};
+use crate::semantics::reuse::Standing;
+use crate::store::Ticket;
+use crate::store::fences::Mark;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+/// Routes whose callers were told different things although they were to share.
+pub struct Demoted(Box<[AtomicBool]>);
+
+impl Demoted {
+    /// None of `routes` routes.
+    pub fn none(routes: usize) -> Self {
+        Demoted((0..routes).map(|_| AtomicBool::new(false)).collect())
+    }
+
+    /// Whether the route has been demoted to scope `user`.
+    pub fn contains(&self, route: RouteId) -> bool {
+        self.0.get(usize::from(route.0)).is_some_and(|demoted| demoted.load(SeqCst))
+    }
+
+    /// Demotes the route; says whether it was not yet.
+    fn insert(&self, route: RouteId) -> bool {
+        self.0.get(usize::from(route.0)).is_some_and(|demoted| !demoted.swap(true, SeqCst))
+    }
+}
+
+impl Pipeline {
+    /// The scope that holds for a route now.
+    pub fn scope_of<'r>(&self, route: &'r Route) -> &'r Scope {
+        if self.demoted.contains(route.id) { &Scope::User } else { &route.scope }
+    }
+
+    /// The routes whose callers are kept apart although they were to share.
+    pub fn demoted(&self) -> impl Iterator<Item = &Route> {
+        self.policy.routes.iter().filter(|route| self.demoted.contains(route.id))
+    }
+
+    /// Whether the caller may be answered with what is stored: the origin accepted its credential within `within` and
+    /// has not refused it since, or its token is verified, in force, and was never refused since it was last accepted.
+    pub(crate) fn admits(&self, subject: &Subject, within: Duration, now: Timestamp) -> bool {
+        let Some(caller) = subject.who.caller.key().filter(|_| subject.partition != Partition::Public) else {
+            return true;
+        };
+        let unrefused = |mark| {
+            let standing = self.store.fences.standing(&subject.credential_slots, mark, &subject.place.path);
+            matches!(standing, Standing::Valid | Standing::Expired)
+        };
+        let accepted = || self.acceptances.last(caller, &subject.admission, now).filter(|(_, mark)| unrefused(*mark));
+        match subject.who.token {
+            // A token that is over is over, whatever the origin said while it lived.
+            Token::Over => false,
+            Token::Live(_) => unrefused(Mark::BEGINNING) || accepted().is_some(),
+            Token::Unverified => accepted().is_some_and(|(ago, _)| ago < within),
+        }
+    }
+
+    /// What the status of a final response to a GET or HEAD says of the caller's credential. `asked` was noted before the
+    /// request was sent: a refusal that came after it has the last word.
+    pub(crate) fn heed_credential(&self, subject: &Subject, asked: &Ticket, status: u16, now: Timestamp) {
+        let Some(caller) = subject.who.caller.key() else { return };
+        match status {
+            200..=206 | 304 => {
+                self.acceptances.accept(Some(caller), Admission::Anywhere, asked.mark(), now);
+                if subject.admission != Admission::Anywhere {
+                    self.acceptances.accept(Some(caller), subject.admission.clone(), asked.mark(), now);
+                }
+            }
+            status => self.refused(caller, &subject.place.path, status),
+        }
+    }
+
+    /// Keeps the route's callers apart from here on: two of them, who were to share, were told different things.
+    pub(crate) fn demote(&self, route: &Route) {
+        if self.demoted.insert(route.id) {
+            tracing::warn!(
+                target: "freshgate",
+                route = route.name,
+                scope = %route.scope,
+                "callers were told different things by the origin: they are kept apart from here on (scope \"user\")"
+            );
+            self.invalidate(Invalidation::of_key(FenceKey::Entity(route.entity_id)), Cause::Divergence, false);
+        }
+    }
+}
