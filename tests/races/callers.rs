@@ -104,3 +104,82 @@ async fn a_mutation_invalidates_for_every_caller() {
     fetched(&house, &A, "/items/1", 200, "new").await;
     fetched(&house, &B, "/items/1", 200, "new").await;
 }
+
+fn shared() -> House {
+    House::with(&SHARED.replace("public", "authenticated"))
+}
+
+/// Whoever has not shown their right to share neither waits for those who have, nor leads them.
+#[tokio::test]
+async fn a_caller_who_was_not_accepted_flies_alone() {
+    let house = shared();
+    fetched(&house, &A, "/items", 200, "list").await;
+    house.age(61);
+    fetched(&house, &A, "/items/9", 200, "nine").await;
+    let first = house.get_with("/items", &B).await;
+    let of_first = house.asked("GET", "/items").await;
+    let second = house.get_with("/items", &A).await;
+    let of_second = house.asked("GET", "/items").await;
+    let third = house.get_with("/items", &B).await;
+    assert!(third.waits().await, "the same credential may wait for itself");
+    of_first.answer(status(403, &[], "not yours"));
+    assert_eq!(first.got().await.head.status, 403);
+    of_second.answer(ok("list"));
+    let got = second.got().await;
+    assert_eq!((got.text(), got.collapsed()), ("list", false));
+    house.asked("GET", "/items").await.answer(status(403, &[], "not yours"));
+    assert_eq!(third.got().await.head.status, 403);
+}
+
+#[tokio::test]
+async fn accepted_callers_share_one_fetch() {
+    let house = shared();
+    for caller in [&A, &B] {
+        fetched(&house, caller, "/items", 200, "list").await;
+    }
+    house.mutated("POST", "/items").await;
+    let a = house.get_with("/items?page=2", &A).await;
+    let b = house.get_with("/items?page=2", &B).await;
+    house.asked("GET", "/items?page=2").await.answer(ok("second"));
+    house.quiet().await;
+    let (a, b) = (a.got().await, b.got().await);
+    assert_eq!((a.text(), b.text(), a.collapsed() || b.collapsed()), ("second", "second", true));
+}
+
+/// What was in order when the wait began is looked at again when it ends.
+#[tokio::test]
+async fn a_caller_who_is_turned_away_while_waiting_is_not_handed_the_fetch() {
+    let house = shared();
+    for caller in [&A, &B] {
+        fetched(&house, caller, "/items", 200, "list").await;
+    }
+    let a = house.get_with("/items?page=2", &A).await;
+    let fetch = house.asked("GET", "/items?page=2").await;
+    let b = house.get_with("/items?page=2", &B).await;
+    assert!(b.waits().await);
+    fetched(&house, &B, "/items/5", 401, "who?").await;
+    fetch.answer(ok("second"));
+    assert_eq!(a.got().await.text(), "second");
+    house.asked("GET", "/items?page=2").await.answer(status(401, &[], "who?"));
+    assert_eq!(b.got().await.head.status, 401);
+}
+
+/// One URL that tells its callers apart makes the whole route do so, for those, too, who are on their way.
+#[tokio::test]
+async fn nobody_is_handed_what_diverged_meanwhile() {
+    let house = shared();
+    for caller in [&A, &B] {
+        fetched(&house, caller, "/items", 200, "list").await;
+    }
+    fetched(&house, &A, "/items/1", 200, "a's").await;
+    let a = house.get_with("/items?page=2", &A).await;
+    let fetch = house.asked("GET", "/items?page=2").await;
+    let b = house.get_with("/items?page=2", &B).await;
+    fetched(&house, &B, "/items/1", 200, "b's").await;
+    assert_eq!(house.pipeline.demoted().map(|route| route.name.as_str()).collect::<Vec<_>>(), ["items"]);
+    fetch.answer(ok("a's second"));
+    assert_eq!(a.got().await.text(), "a's second");
+    house.asked("GET", "/items?page=2").await.answer(ok("b's second"));
+    assert_eq!(b.got().await.text(), "b's second");
+    assert_eq!(house.causes(), [Cause::Divergence]);
+}
