@@ -214,9 +214,7 @@ fn between(earlier: HttpDate, later: HttpDate) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{EntityId, Etag, LastModified, Mode, Query, RequestCacheControl, RouteId, Scope, SetCookie};
-    use crate::semantics::stored_response::{ContentHash, Validator};
-    use bytes::Bytes;
+    use crate::semantics::sample::{self, at, fields, response};
     use proptest::prelude::*;
 
     /// Thu, 01 Jan 2026 00:00:00 GMT
@@ -228,59 +226,8 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    /// So many seconds after [`MIDNIGHT`].
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp { wall_ms: MIDNIGHT * 1000, boot_ms: 5_000_000 } + secs(seconds)
-    }
-
-    fn fields(lines: &[(&str, &str)]) -> Fields {
-        lines.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
-    }
-
-    fn response(status: u16, lines: &[(&str, &str)]) -> Response {
-        Response {
-            status,
-            reason: Bytes::new(),
-            fields: fields(lines),
-            content: ContentHash([0; 32]),
-            content_length: 0,
-            validator: Validator::Absent,
-            modified: Modified::Absent,
-            request_time: at(0),
-            response_time: at(0),
-            initial_age: Duration::ZERO,
-            aged: false,
-        }
-    }
-
     fn plain() -> Route {
-        Route {
-            id: RouteId(0),
-            name: "products".into(),
-            entity: "products".into(),
-            entity_id: EntityId(0),
-            patterns: Vec::new(),
-            mode: Mode::Cache,
-            freshness: policy::Freshness::Origin,
-            stale_while_revalidate: secs(100),
-            stale_if_error: secs(1000),
-            negative: secs(5),
-            settle: Duration::ZERO,
-            scope: Scope::Public,
-            origin_cache_control: OriginCacheControl::Respect,
-            client_cache_control: String::new(),
-            request_cache_control: RequestCacheControl::Reload,
-            vary: Vec::new(),
-            query: Query::default(),
-            set_cookie: SetCookie::Refuse,
-            require_if_match: false,
-            invalidates: Vec::new(),
-            reads: Vec::new(),
-            writes: Vec::new(),
-            query_key: Vec::new(),
-            etag: Etag::default(),
-            last_modified: LastModified::default(),
-        }
+        Route { stale_while_revalidate: secs(100), stale_if_error: secs(1000), ..sample::plain() }
     }
 
     fn fresh_for(seconds: u64) -> Route {
