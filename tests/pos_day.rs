@@ -1,77 +1,23 @@
 //! The day at the point of sale, whole and in process: the sample API as the origin, `config/pos.toml` as the policy, a
 //! clock that stands still between events. Every answer is held against the origin's true state.
 
-use bytes::{Bytes, BytesMut};
+#[path = "fronts/in_process.rs"]
+mod in_process;
+
 use freshgate::cli::demo::api::Api;
 use freshgate::cli::demo::driver::Cashiers;
-use freshgate::cli::demo::front::Front;
 use freshgate::cli::demo::{SECRET, day, tally::Tally};
 use freshgate::clock::{Clock, ManualClock, Timestamp};
 use freshgate::config::{self, Overrides};
-use freshgate::field::Fields;
-use freshgate::pipeline::{Answer, Class, Content, Handled, Pipeline};
+use freshgate::pipeline::Pipeline;
 use freshgate::policy::{Policy, Scope};
-use freshgate::semantics::request::{Request, Scheme, Version};
-use futures_util::StreamExt;
-use std::net::{IpAddr, Ipv4Addr};
+use in_process::InProcess;
 use std::sync::Arc;
 
 const SEED: u64 = 1;
 
 /// The lines of `[identity.jwt]`.
 const JWT: [&str; 3] = ["[identity.jwt]", "algorithm", "key  "];
-
-/// The pipeline, asked without sockets.
-struct InProcess(Arc<Pipeline>);
-
-#[async_trait::async_trait]
-impl Front for InProcess {
-    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, String> {
-        let (head, body) = request.into_parts();
-        let mut fields: Fields =
-            head.headers.iter().map(|(n, v)| (n.as_str().to_owned(), v.as_bytes().to_vec())).collect();
-        fields.push("Host", "shop.test");
-        let request = Request {
-            method: head.method.to_string(),
-            scheme: Scheme::Http,
-            authority: "shop.test".into(),
-            path: head.uri.path().to_owned(),
-            query: head.uri.query().map(str::to_owned),
-            fields,
-            version: Version::Http11,
-            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            has_body: !body.is_empty(),
-        };
-        let answer = match self.0.classify(&request) {
-            Class::Retrieve => match self.0.retrieve(request, None).await {
-                Handled::Answer(answer) => answer,
-                Handled::Pass(_) => return Err("nothing of this day streams past the store".into()),
-            },
-            Class::Mutate => self.0.mutate(request, body, None).await,
-            Class::Pass(why) => return Err(format!("nothing of this day is only passed on: {why:?}")),
-        };
-        in_http(answer).await
-    }
-}
-
-async fn in_http(answer: Answer) -> Result<http::Response<Bytes>, String> {
-    let mut response = http::Response::builder().status(answer.head.status);
-    for (name, value) in answer.head.fields.iter() {
-        response = response.header(name, value);
-    }
-    let body = match answer.content {
-        Content::Empty => Bytes::new(),
-        Content::Whole(body) => body,
-        Content::Stream { mut body, .. } => {
-            let mut whole = BytesMut::new();
-            while let Some(chunk) = body.next().await {
-                whole.extend_from_slice(&chunk.map_err(|error| error.to_string())?);
-            }
-            whole.freeze()
-        }
-    };
-    response.body(body).map_err(|error| error.to_string())
-}
 
 fn pos(changes: impl Fn(&str) -> String) -> Policy {
     let text = std::fs::read_to_string("config/pos.toml").expect("the file is part of the project");

@@ -1,21 +1,15 @@
 //! Rounds of requests at once, and what may come back to whom.
 
-use crate::world::{ACCEPTED_FOR, CONFIG, Person, SECRET, TENANTS, World, token};
+use crate::world::{Pace, Person, SECRET, TENANTS, World, token};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use bytes::Bytes;
+use freshgate::cli::demo::front::Front;
 use freshgate::cli::demo::seeded::Seeded;
-use freshgate::clock::{Clock, ManualClock, Timestamp};
-use freshgate::config::{self, Overrides};
-use freshgate::field::Fields;
-use freshgate::pipeline::{Answer, Content, Handled, Pipeline};
-use freshgate::semantics::cache_status::CacheStatus;
-use freshgate::semantics::request::{Request, Scheme, Version};
+use freshgate::clock::Timestamp;
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 /// Requests that are under way at once.
 const AT_ONCE: u64 = 40;
@@ -42,16 +36,24 @@ struct Ledger {
     tags: HashMap<String, String>,
     /// Those of the last answers.
     recent: VecDeque<String>,
-    /// By credential: when (in answers so far) it was last told 401, and the number of answers so far.
-    refused: HashMap<String, u64>,
+    /// By credential: the last 401 that it was told.
+    refused: HashMap<String, Refusal>,
     answers: u64,
+}
+
+/// A 401 that somebody was told.
+#[derive(Clone, Copy)]
+struct Refusal {
+    /// How many answers there had been.
+    answers: u64,
+    /// How many the origin had given when it decided so.
+    decided: u64,
 }
 
 /// One hunt.
 pub struct Hunt {
     world: Arc<World>,
-    clock: Arc<ManualClock>,
-    pipeline: Arc<Pipeline>,
+    fronts: Vec<Arc<dyn Front>>,
     ledger: Arc<Mutex<Ledger>>,
     people: Mutex<Vec<Person>>,
     seeded: Mutex<Seeded>,
@@ -67,20 +69,11 @@ struct Asked {
 }
 
 impl Hunt {
-    pub fn begin(seed: u64) -> Hunt {
-        let clock = Arc::new(ManualClock::new(Timestamp { wall_ms: 1_767_225_600_000, boot_ms: 1_000_000 }));
-        let world = Arc::new(World::new(clock.clone(), seed));
-        let secret = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
-        let policy = match config::parse(CONFIG, "leaks.toml", &Overrides::default(), &secret) {
-            Ok(loaded) => loaded.policy,
-            Err(errors) => panic!("{errors}"),
-        };
-        let pipeline =
-            Pipeline::new(Arc::new(policy), world.clone(), clock.clone(), Arc::new(|_| {}), [seed as u8; 32]);
+    /// A hunt through these fronts of one proxy, whose origin is `world`.
+    pub fn begin(seed: u64, world: Arc<World>, fronts: Vec<Arc<dyn Front>>) -> Hunt {
         let hunt = Hunt {
             world,
-            clock,
-            pipeline,
+            fronts,
             ledger: Arc::default(),
             people: Mutex::default(),
             seeded: Mutex::new(Seeded::new(seed)),
@@ -95,10 +88,7 @@ impl Hunt {
     }
 
     pub fn findings(&self) -> Vec<String> {
-        let mut findings = self.ledger().findings.clone();
-        findings
-            .extend(self.pipeline.demoted().map(|route| format!("{} is demoted, and nobody was lied to", route.name)));
-        findings
+        self.ledger().findings.clone()
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -113,8 +103,9 @@ impl Hunt {
     fn person(&self, number: u64) -> Person {
         let tenant = usize::try_from(self.draw(TENANTS as u64)).expect("small");
         let name = format!("p{number}-{}", self.draw(1 << 40));
-        let now = self.clock.now().wall_seconds();
-        let exp = now + 20 + i64::try_from(self.draw(400)).expect("small");
+        let now = self.world.clock.now().wall_seconds();
+        let Pace { shortest_token, longest_token, .. } = self.world.pace;
+        let exp = now + i64::try_from(shortest_token + self.draw(longest_token - shortest_token)).expect("small");
         let bearer = |token: String| Some(("Authorization", format!("Bearer {token}")));
         let (credential, verified_until) = match number % 6 {
             0..=2 => (bearer(token(&name, tenant, exp, SECRET)), Some(exp)),
@@ -137,16 +128,11 @@ impl Hunt {
         for _ in 0..AT_ONCE {
             let asked = self.asked();
             let request = self.request(&asked);
-            let (pipeline, ledger, world) = (self.pipeline.clone(), self.ledger.clone(), self.world.clone());
+            let at = usize::try_from(self.draw(self.fronts.len() as u64)).expect("small");
+            let (front, ledger, world) = (self.fronts[at].clone(), self.ledger.clone(), self.world.clone());
             let cancelled = self.draw(20) == 0;
             let task = tokio::spawn(async move {
-                let answer = match asked.method {
-                    "GET" => match pipeline.retrieve(request, None).await {
-                        Handled::Answer(answer) => answer,
-                        Handled::Pass(_) => panic!("nothing streams here"),
-                    },
-                    _ => pipeline.mutate(request, Bytes::from_static(b"x"), None).await,
-                };
+                let answer = front.send(request).await.expect("everybody is answered");
                 ledger.lock().expect("nobody panics here").look_at(&asked, &answer, &world);
             });
             tasks.push((task, cancelled));
@@ -174,11 +160,13 @@ impl Hunt {
 
     /// Time passes; tokens end and others begin; the origin thinks anew of somebody, or is gone for a while.
     fn happen(&self) {
-        self.clock.advance(Duration::from_millis(self.draw(6000)));
+        self.world.pass(self.draw(6000));
         let number = self.draw(12);
         let at = usize::try_from(number).expect("small");
         let known = self.people.lock().expect("nobody panics here")[at].clone();
-        let over = known.verified_until.is_some_and(|until| until < self.clock.now().wall_seconds() - 30);
+        let over = known
+            .verified_until
+            .is_some_and(|until| until < self.world.clock.now().wall_seconds() - self.world.pace.mourned);
         let mut anew = None;
         match self.draw(12) {
             0 | 1 if over => anew = Some(self.person(number)),
@@ -220,51 +208,42 @@ impl Hunt {
         let people = self.people.lock().expect("nobody panics here");
         let person = people[usize::try_from(self.draw(people.len() as u64)).expect("small")].clone();
         let method = if self.draw(25) == 0 { "PUT" } else { "GET" };
-        Asked { person, path: self.path(), method, at: self.clock.now(), answers: self.ledger().answers }
+        Asked { person, path: self.path(), method, at: self.world.clock.now(), answers: self.ledger().answers }
     }
 
-    fn request(&self, asked: &Asked) -> Request {
-        let mut fields = Fields::new();
-        fields.push("Host", "shop.test");
+    fn request(&self, asked: &Asked) -> http::Request<Bytes> {
+        let mut request = http::Request::builder().method(asked.method).uri(&asked.path);
         if let Some((name, value)) = &asked.person.credential {
-            fields.push(*name, value.clone());
+            request = request.header(*name, value);
         }
         if self.draw(3) == 0 {
             // Somebody's: a 304 to it says that one has the same.
             let ledger = self.ledger();
             let at = usize::try_from(self.draw(ledger.recent.len() as u64)).expect("small");
             if let Some(tag) = ledger.recent.get(at) {
-                fields.push("If-None-Match", tag.clone());
+                request = request.header("If-None-Match", tag);
             }
         }
-        Request {
-            method: asked.method.into(),
-            scheme: Scheme::Http,
-            authority: "shop.test".into(),
-            path: asked.path.clone(),
-            query: None,
-            fields,
-            version: Version::Http11,
-            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            has_body: asked.method != "GET",
-        }
+        let body = if asked.method == "GET" { Bytes::new() } else { Bytes::from_static(b"x") };
+        request.body(body).expect("each part of it is well-formed")
     }
 }
 
 impl Ledger {
     /// Holds an answer against what its caller may be told.
-    fn look_at(&mut self, asked: &Asked, answer: &Answer, world: &World) {
+    fn look_at(&mut self, asked: &Asked, answer: &http::Response<Bytes>, world: &World) {
         self.answers += 1;
         let own = asked.person.credential.as_ref().map(|(_, value)| value.clone()).unwrap_or_default();
-        let hit = matches!(answer.exchange.cache_status, CacheStatus::Hit { .. });
-        let collapsed = matches!(answer.exchange.cache_status, CacheStatus::Forward(forwarded) if forwarded.collapsed);
+        let text = |name: &str| answer.headers().get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+        let status = answer.status().as_u16();
+        let cache_status = text("cache-status").unwrap_or_default();
+        let (hit, collapsed) = (cache_status.starts_with("freshgate; hit"), cache_status.contains("; collapsed"));
         self.counts.hits += u64::from(hit);
         self.counts.collapsed += u64::from(collapsed);
-        self.counts.not_modified += u64::from(answer.head.status == 304);
-        self.counts.refused += u64::from(matches!(answer.head.status, 401 | 403));
-        let text = |name: &str| answer.head.fields.get(name).map(|v| String::from_utf8_lossy(v).into_owned());
-        for cookie in answer.head.fields.get_all("set-cookie") {
-            let of = cookie.strip_prefix(b"of=").and_then(|value| BASE64URL.decode(value).ok());
+        self.counts.not_modified += u64::from(status == 304);
+        self.counts.refused += u64::from(matches!(status, 401 | 403));
+        for cookie in answer.headers().get_all("set-cookie") {
+            let of = cookie.as_bytes().strip_prefix(b"of=").and_then(|value| BASE64URL.decode(value).ok());
             if of.as_deref() != Some(own.as_bytes()) {
                 self.find(asked, answer, "somebody else's Set-Cookie");
             }
@@ -280,25 +259,28 @@ impl Ledger {
             "public" => true,
             _ => whose == format!("caller {own}"),
         };
-        if answer.head.status == 304 {
+        if status == 304 {
             let whose = text("etag").and_then(|tag| self.tags.get(&tag).cloned());
             if whose.is_some_and(|whose| !whose_may_be(&whose)) {
                 self.find(asked, answer, "a 304 of what is not for this caller");
             }
         }
-        let Content::Whole(body) = &answer.content else { return };
-        let Ok(body) = serde_json::from_slice::<Value>(body) else { return };
+        let Ok(body) = serde_json::from_slice::<Value>(answer.body()) else { return };
         // The proxy's own answers carry no mark.
         let (Some(by), Some(whose)) = (body["by"].as_str(), body["whose"].as_str()) else { return };
-        if let (200, Some(tag)) = (answer.head.status, text("etag")) {
+        if let (200, Some(tag)) = (status, text("etag")) {
             if self.recent.len() == 64 {
                 self.recent.pop_front();
             }
             self.recent.push_back(tag.clone());
             self.tags.insert(tag, whose.to_owned());
         }
-        if answer.head.status == 401 && asked.method == "GET" {
-            self.refused.insert(own.clone(), self.answers);
+        if let (401, Some(decided)) = (status, body["decided"].as_u64()) {
+            let refusal = Refusal { answers: self.answers, decided };
+            let last = self.refused.entry(own.clone()).or_insert(refusal);
+            if last.decided < decided {
+                *last = refusal;
+            }
         }
         if by == own {
             return;
@@ -307,44 +289,45 @@ impl Ledger {
         if !may_share {
             self.find(asked, answer, &format!("made for {by}, whom this caller may not share with"));
         }
-        let shareable = matches!(answer.head.status, 200 | 404);
-        if !shareable || answer.head.status == 200 && !whose_may_be(whose) {
+        let shareable = matches!(status, 200 | 404);
+        if !shareable || status == 200 && !whose_may_be(whose) {
             self.find(asked, answer, &format!("made for {by}, and marked {whose}"));
         }
     }
 
     /// Whether the caller may be answered with what the origin said to somebody else.
     fn may_share(&self, asked: &Asked, own: &str, scope: &str, world: &World) -> bool {
-        // A 401 that was answered before this request began ended all that came before; the origin's word after it counts.
-        let refused_before = self.refused.get(own).is_some_and(|at| *at <= asked.answers);
+        // A 401 that was told before this request began ended all that the origin had decided before it.
+        let refused = self.refused.get(own).filter(|refusal| refusal.answers <= asked.answers).map(|last| last.decided);
         let literal = asked.path.matches('/').count() == 1;
         let state = world.state();
-        let accepted_at = |path: &str| state.acceptances.get(&(own.to_owned(), path.to_owned())).copied();
-        let ago = |at: u64| (asked.at.boot_ms / 1000).saturating_sub(at);
+        let accepted = |path: &str| {
+            let last = state.acceptances.get(&(own.to_owned(), path.to_owned()))?;
+            (last.decided > refused.unwrap_or(0)).then_some(last.at)
+        };
+        let accepted_anywhere = || {
+            let of_own = state.acceptances.iter().filter(|((credential, _), _)| credential == own);
+            of_own.map(|(_, last)| last.decided).max().is_some_and(|last| last > refused.unwrap_or(0))
+        };
         let lives = asked.person.verified_until.is_some_and(|until| asked.at.wall_seconds() <= until);
         let over = asked.person.verified_until.is_some() && !lives;
         match scope {
             "public" => true,
-            "claim" => lives && (!refused_before || accepted_anywhere(&state.acceptances, own)),
+            "claim" => lives && (refused.is_none() || accepted_anywhere()),
             "authenticated" => {
-                let last = if literal { accepted_at("/authenticated") } else { accepted_at(&asked.path) };
-                // The origin decides before its answer arrives, by two rounds at most.
-                let lately = last.is_some_and(|at| ago(at) <= ACCEPTED_FOR + 12);
-                !over && (lately || lives && (!refused_before || last.is_some()))
+                let last = if literal { accepted("/authenticated") } else { accepted(&asked.path) };
+                let lately = last.is_some_and(|at| asked.at.since(at) <= world.pace.accepted_for + world.pace.underway);
+                !over && (lately || lives && (refused.is_none() || last.is_some()))
             }
             _ => false,
         }
     }
 
-    fn find(&mut self, asked: &Asked, answer: &Answer, what: &str) {
+    fn find(&mut self, asked: &Asked, answer: &http::Response<Bytes>, what: &str) {
         if self.findings.len() < 20 {
             let Asked { person, path, method, .. } = asked;
-            let status = (answer.head.status, answer.exchange.cache_status);
-            self.findings.push(format!("{method} {path} by {person:?} got {status:?}: {what}"));
+            let got = (answer.status(), answer.headers().get("cache-status"));
+            self.findings.push(format!("{method} {path} by {person:?} got {got:?}: {what}"));
         }
     }
-}
-
-fn accepted_anywhere(acceptances: &HashMap<(String, String), u64>, own: &str) -> bool {
-    acceptances.keys().any(|(credential, _)| credential == own)
 }

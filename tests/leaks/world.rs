@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use bytes::Bytes;
 use freshgate::cli::demo::seeded::Seeded;
-use freshgate::clock::{Clock, ManualClock};
+use freshgate::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use freshgate::field::Fields;
 use freshgate::origin::{Ask, Framing, Head, Interim, Origin, OriginError, OriginErrorKind, Reply};
 use futures_util::{StreamExt, stream};
@@ -12,14 +12,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// What the proxy verifies tokens with.
 pub const SECRET: &str = "a secret of thirty-two octets and more";
 
 /// The routes, one for each way to share.
 pub const CONFIG: &str = r#"
-[origin]
-url = "http://origin.test"
 [identity.jwt]
 algorithm = "HS256"
 key = "env:SECRET"
@@ -52,8 +51,40 @@ paths = ["/varies", "/varies/{id}"]
 scope = "authenticated"
 "#;
 
-/// How long an acceptance counts: the default of `identity.accepted_for`.
-pub const ACCEPTED_FOR: u64 = 60;
+/// How fast things happen.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// `identity.accepted_for`.
+    pub accepted_for: Duration,
+    /// How long an answer of the origin is under way, at most.
+    pub underway: Duration,
+    /// How long tokens live, in seconds.
+    pub shortest_token: u64,
+    pub longest_token: u64,
+    /// How long somebody goes on with a token that is over, in seconds.
+    pub mourned: i64,
+}
+
+impl Pace {
+    /// On a clock that is moved by hand, up to six seconds a round; an answer is under way for two rounds at most.
+    pub const BY_HAND: Pace = Pace {
+        accepted_for: Duration::from_secs(60),
+        underway: Duration::from_secs(12),
+        shortest_token: 20,
+        longest_token: 420,
+        mourned: 30,
+    };
+
+    /// On the machine's clock, which may stand still for some seconds on a busy machine.
+    pub const REAL: Pace = Pace {
+        accepted_for: Duration::from_millis(500),
+        underway: Duration::from_secs(10),
+        shortest_token: 2,
+        longest_token: 8,
+        mourned: 1,
+    };
+}
+
 /// Tenants that there are.
 pub const TENANTS: usize = 3;
 
@@ -85,21 +116,47 @@ pub struct State {
     /// Credential and path that it forbids.
     pub forbidden: HashSet<(String, String)>,
     pub versions: HashMap<String, u64>,
-    /// By credential: when (boot seconds) it last accepted a GET of this URL.
-    pub acceptances: HashMap<(String, String), u64>,
+    /// By credential and URL: when it last accepted a GET.
+    pub acceptances: HashMap<(String, String), Acceptance>,
     pub down: bool,
+    /// Answers that it has decided on.
+    pub decided: u64,
+}
+
+#[derive(Clone, Copy)]
+pub struct Acceptance {
+    pub at: Timestamp,
+    /// Which of the origin's answers it was.
+    pub decided: u64,
 }
 
 /// An origin that says whose each response is, and takes its time.
 pub struct World {
-    pub clock: Arc<ManualClock>,
+    pub clock: Arc<dyn Clock>,
+    by_hand: Option<Arc<ManualClock>>,
+    pub pace: Pace,
     pub state: Mutex<State>,
     seeded: Mutex<Seeded>,
 }
 
 impl World {
-    pub fn new(clock: Arc<ManualClock>, seed: u64) -> Self {
-        World { clock, state: Mutex::default(), seeded: Mutex::new(Seeded::new(seed ^ 0x0ddb)) }
+    /// A world whose clock is moved by hand.
+    pub fn by_hand(seed: u64) -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp { wall_ms: 1_767_225_600_000, boot_ms: 1_000_000 }));
+        World { by_hand: Some(clock.clone()), pace: Pace::BY_HAND, clock, ..World::real(seed) }
+    }
+
+    /// A world in real time.
+    pub fn real(seed: u64) -> Self {
+        let seeded = Mutex::new(Seeded::new(seed ^ 0x0ddb));
+        World { clock: Arc::new(SystemClock), by_hand: None, pace: Pace::REAL, state: Mutex::default(), seeded }
+    }
+
+    /// Time passes where it does not by itself.
+    pub fn pass(&self, ms: u64) {
+        if let Some(clock) = &self.by_hand {
+            clock.advance(Duration::from_millis(ms));
+        }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -108,11 +165,6 @@ impl World {
 
     fn draw(&self, bound: u64) -> u64 {
         self.seeded.lock().expect("nobody panics here").below(bound)
-    }
-
-    /// Boot time in seconds.
-    pub fn seconds(&self) -> u64 {
-        self.clock.now().boot_ms / 1000
     }
 
     async fn dawdle(&self) {
@@ -125,8 +177,9 @@ impl World {
         let path = ask.target.split('?').next().unwrap_or_default().to_owned();
         let scope = path.split('/').nth(1).unwrap_or_default().to_owned();
         let luck = self.draw(100);
-        let now = self.seconds();
         let mut state = self.state();
+        state.decided += 1;
+        let (at, decided) = (self.clock.now(), state.decided);
         let tenant = state.accepted.get(credential).copied();
         let status = match tenant {
             None if scope != "public" => 401,
@@ -139,7 +192,7 @@ impl World {
             *state.versions.entry(path.clone()).or_default() += 1;
         }
         if ask.method == "GET" && status == 200 {
-            state.acceptances.insert((credential.to_owned(), ask.target.clone()), now);
+            state.acceptances.insert((credential.to_owned(), ask.target.clone()), Acceptance { at, decided });
         }
         let version = state.versions.get(&path).copied().unwrap_or(0);
         let whose = match (status, scope.as_str()) {
@@ -148,7 +201,9 @@ impl World {
             (200, "public") => "everybody".to_owned(),
             _ => format!("caller {credential}"),
         };
-        (status, format!(r#"{{"whose":"{whose}","by":"{credential}","path":"{path}","version":{version}}}"#))
+        // Of a 401 it matters when; of the others the content would never be the same twice.
+        let decided = if status == 401 { format!(r#","decided":{decided}"#) } else { String::new() };
+        (status, format!(r#"{{"whose":"{whose}","by":"{credential}","path":"{path}","version":{version}{decided}}}"#))
     }
 }
 
