@@ -1,7 +1,7 @@
 //! The origin's word on a credential: accepted when it last answered a GET or HEAD of that caller with 200–206 or 304.
 
 use crate::clock::Timestamp;
-use crate::policy::RouteId;
+use crate::semantics::cache_key::CacheKey;
 use crate::semantics::request::CallerKey;
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ const OVERHEAD: usize = 200;
 pub enum Admission {
     /// To the API at all.
     Anywhere,
-    /// To a route whose URLs all accepted callers may read.
-    Route(RouteId),
-    /// To one URL: path and query.
-    Url(String),
+    /// To a route, as it was asked, whose URLs all accepted callers may read.
+    Route(CacheKey),
+    /// To one URL, as it was asked.
+    Url(CacheKey),
 }
 
 /// When each caller was last accepted, and what its bearer had noted (`M`) before the origin was asked.
@@ -37,8 +37,11 @@ struct Accepted<M> {
 impl<M: Clone + Send + Sync + 'static> Default for Acceptances<M> {
     fn default() -> Self {
         let weight = |(_, admission): &([u8; 16], Admission), _: &Accepted<M>| {
-            let url = if let Admission::Url(url) = admission { url.len() } else { 0 };
-            u32::try_from(OVERHEAD + url).unwrap_or(u32::MAX)
+            let key = match admission {
+                Admission::Anywhere => 0,
+                Admission::Route(key) | Admission::Url(key) => key.len(),
+            };
+            u32::try_from(OVERHEAD + key).unwrap_or(u32::MAX)
         };
         Acceptances { accepted: moka::sync::Cache::builder().max_capacity(MEMORY).weigher(weight).build() }
     }
@@ -62,21 +65,23 @@ impl<M: Clone + Send + Sync + 'static> Acceptances<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::semantics::sample::at;
+    use crate::semantics::cache_key::{self, Partition};
+    use crate::semantics::sample::{at, fresh, request};
 
     #[test]
     fn an_acceptance_is_of_one_caller_and_to_what_it_was_given() {
         let acceptances = Acceptances::default();
         let (a, b) = ([1; 16], [2; 16]);
-        let here = Admission::Url("/a?b".into());
+        let url = |target| cache_key::of(&request("GET", target, &[]), &fresh(), &Partition::Authenticated);
+        let here = Admission::Url(url("/a?b"));
         acceptances.accept(Some(a), here.clone(), "mark", at(0));
         acceptances.accept(None, Admission::Anywhere, "nobody's", at(0));
         assert_eq!(acceptances.last(a, &here, at(3)), Some((Duration::from_secs(3), "mark")));
         for (caller, admission) in [
             (b, here.clone()),
             (a, Admission::Anywhere),
-            (a, Admission::Url("/a".into())),
-            (a, Admission::Route(RouteId(0))),
+            (a, Admission::Url(url("/a"))),
+            (a, Admission::Route(url("/a?b"))),
         ] {
             assert_eq!(acceptances.last(caller, &admission, at(3)), None, "{admission:?}");
         }

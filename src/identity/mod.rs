@@ -99,11 +99,16 @@ impl Identity {
 
     /// Whether a credential came besides the token's.
     fn others_beside(&self, verifier: &Verifier, fields: &Fields) -> bool {
-        let present = |credential: &&Credential| match credential {
-            Credential::Field(name) => fields.contains(name),
-            Credential::Cookie(name) => fields.get_all("cookie").any(|line| cookies(line, name).next().is_some()),
+        let another = |credential: &Credential| match (credential, verifier.from()) {
+            // Where every cookie tells callers apart, each but the token's own is a credential.
+            (Credential::Field(name), Credential::Cookie(token)) if name.eq_ignore_ascii_case("cookie") => {
+                fields.get_all("cookie").any(|line| has_another_cookie(line, token))
+            }
+            (credential, from) if credential == from => false,
+            (Credential::Field(name), _) => fields.contains(name),
+            (Credential::Cookie(name), _) => fields.get_all("cookie").any(|line| cookies(line, name).next().is_some()),
         };
-        self.credentials.iter().filter(present).any(|credential| credential != verifier.from())
+        self.credentials.iter().any(another)
     }
 
     fn token(&self, verifier: &Verifier, caller: [u8; 16], fields: &Fields, now: Timestamp) -> Token {
@@ -157,6 +162,12 @@ fn cookies<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> 
     })
 }
 
+/// Whether anything but the one cookie stands in a Cookie line.
+fn has_another_cookie(line: &[u8], name: &str) -> bool {
+    let named = |pair: &[u8]| pair.split(|b| *b == b'=').next().map(<[u8]>::trim_ascii) == Some(name.as_bytes());
+    line.split(|b| *b == b';').any(|pair| !pair.trim_ascii().is_empty() && !named(pair))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,5 +219,12 @@ mod tests {
         let plain = identity.caller(&fields(&[("Cookie", "session=1")]));
         assert_eq!(plain, identity.caller(&fields(&[("cookie", "theme=dark; session=1; x=y")])));
         assert_ne!(plain, identity.caller(&fields(&[("cookie", "xsession=1; session=2")])));
+    }
+
+    #[test]
+    fn beside_the_token_s_cookie_every_other_cookie_is_a_credential() {
+        let another = |line: &[u8]| has_another_cookie(line, "token");
+        assert!(!another(b"token=1") && !another(b" token =1; ") && !another(b"token=1;token=2"));
+        assert!(another(b"token=1; session=2") && another(b"tokens=1") && another(b"nameless; token=1"));
     }
 }

@@ -1,6 +1,7 @@
 //! Who may be answered with what is stored: the fences and the origin's acceptance, put together.
 
 use crate::changes::Cause;
+use crate::changes::log::Since;
 use crate::clock::Timestamp;
 use crate::identity::Token;
 use crate::identity::acceptance::Admission;
@@ -9,7 +10,6 @@ use crate::pipeline::subject::Subject;
 use crate::policy::{Route, RouteId, Scope};
 use crate::semantics::cache_key::Partition;
 use crate::semantics::invalidation::{FenceKey, Invalidation};
-use crate::semantics::reuse::Standing;
 use crate::store::Ticket;
 use crate::store::fences::Mark;
 use std::sync::atomic::AtomicBool;
@@ -53,14 +53,12 @@ impl Pipeline {
         let Some(caller) = subject.who.caller.key().filter(|_| subject.partition != Partition::Public) else {
             return true;
         };
-        let unrefused = |mark| {
-            let standing = self.store.fences.standing(&subject.credential_slots, mark, &subject.place.path);
-            matches!(standing, Standing::Valid | Standing::Expired)
-        };
+        let unrefused = |mark| !self.store.fences.invalidated_since(&subject.credential_slots, mark);
         let accepted = || self.acceptances.last(caller, &subject.admission, now).filter(|(_, mark)| unrefused(*mark));
-        match subject.who.token {
-            // A token that is over is over, whatever the origin said while it lived.
+        match &subject.who.token {
+            // A token that is over is over, whatever the origin said while it lived. It may have ended meanwhile.
             Token::Over => false,
+            Token::Live(verified) if !verified.holds_at(now) => false,
             Token::Live(_) => unrefused(Mark::BEGINNING) || accepted().is_some(),
             Token::Unverified => accepted().is_some_and(|(ago, _)| ago < within),
         }
@@ -79,6 +77,17 @@ impl Pipeline {
             }
             status => self.refused(caller, &subject.place.path, status),
         }
+    }
+
+    /// Whether no mutation was under way and nothing was purged since `mark`. What ends for one caller changes nothing for
+    /// another, who could otherwise hide a difference by being refused again and again.
+    pub(crate) fn nothing_changed_since(&self, mark: Mark) -> bool {
+        // A mutation gives its turn back after it has announced what it invalidated.
+        self.turns.is_empty()
+            && match self.changes.since(mark.sequence()) {
+                Since::Replay(changes) => changes.iter().all(|change| change.cause == Cause::Credential),
+                Since::Gap => false,
+            }
     }
 
     /// Keeps the route's callers apart from here on: two of them, who were to share, were told different things.

@@ -9,7 +9,7 @@ use crate::origin::{Framing, Head, Interim, OriginError, OriginErrorKind, Reply,
 use crate::pipeline::Pipeline;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::subject::Subject;
-use crate::semantics::cache_key::CacheKey;
+use crate::semantics::cache_key::{CacheKey, Partition};
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
 use crate::semantics::reuse::Standing;
 use crate::semantics::stored_response::Response;
@@ -28,8 +28,9 @@ use tokio::sync::oneshot;
 /// A body that is not whole this long after its head streams to the caller it was fetched for.
 const WHOLE_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long it is remembered of a resource that its responses are each caller's own: until memory runs out.
-const APART_FOR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// How long it is remembered of a resource that its responses are each caller's own. Once it is over, one fetch tells
+/// again.
+const APART_FOR: Duration = Duration::from_secs(3600);
 
 /// What a fetch brings the request that it was started for.
 pub enum Arrival {
@@ -89,6 +90,8 @@ pub struct Fetch {
     /// What is stored, with its content: a 304 may vouch for it.
     pub stored: Option<(Arc<Stored>, Bytes)>,
     pub seen: Option<Arc<Seen>>,
+    /// Whether what comes may be stored.
+    pub keeps: bool,
     /// The flight that it flies, if others may wait for it.
     pub pilot: Option<Pilot<Landing>>,
     pub interim: Option<Interim>,
@@ -157,14 +160,17 @@ impl Fetch {
     /// replaced.
     fn condition(&self) -> Option<Condition> {
         let (stored, _) = self.stored.as_ref()?;
+        let place = &self.subject.place;
         // Its 304 would name the entity-tag that the route replaced, and so nothing that is stored.
         if self.subject.route(&self.pipeline).etag.replace {
             return None;
         }
         let standing = self.pipeline.store.fences.standing(&stored.slots, stored.mark, &stored.place.path);
         let stands = matches!(standing, Standing::Valid | Standing::Expired);
+        // "Not modified since" is true of what another caller is told, too, however different that is.
+        let own = self.subject.partition == Partition::Public || stored.place.fetched_by == place.fetched_by;
         let condition = validation::conditional(&stored.response)?;
-        match stands {
+        match stands && own {
             true => Some(condition),
             false => condition.is_strong().then_some(Condition { modified: None, ..condition }),
         }
@@ -188,10 +194,12 @@ impl Fetch {
         };
         let response_time = pipeline.clock.now();
         pipeline.heed_retry_after(&reply.head, response_time);
-        pipeline.heed_credential(&self.subject, &ticket, reply.head.status, response_time);
         if reply.head.status == 304 {
             // Whom nobody asked whether something still holds has not said so.
             condition.ok_or(Mismatch)?;
+        }
+        pipeline.heed_credential(&self.subject, &ticket, reply.head.status, response_time);
+        if reply.head.status == 304 {
             return self.validated(&reply.head, &ticket, request_time, response_time);
         }
         Ok(self.receive(reply, &ticket, request_time, response_time).await)
@@ -287,6 +295,9 @@ impl Fetch {
             self.pipeline.store.first_seen.claim((&place.path, &place.query), tag, wanted, now)
         };
         let response = storing::received(&received, route, previous.as_ref(), claim);
+        if !self.keeps {
+            return Arrival::Whole(self.unstored(&received, response, head.status));
+        }
         let unchanged = self.stored.as_ref().is_some_and(|(stored, _)| stored.response.content == response.content);
         if self.diverges(&response, &received.body, ticket) {
             self.pipeline.demote(route);
@@ -302,25 +313,28 @@ impl Fetch {
     }
 
     /// Whether another caller, who shares with this one, was told something else, and nothing that is known of changed
-    /// what was said in between.
+    /// in between: nothing at all, since not every relation between routes may have been written down.
     fn diverges(&self, response: &Response, body: &Bytes, ticket: &Ticket) -> bool {
-        let (store, subject) = (&self.pipeline.store, &self.subject);
-        if !subject.partition.is_for_the_admitted() {
+        let (pipeline, subject) = (&self.pipeline, &self.subject);
+        if subject.partition.is_one_caller_s() {
             return false;
         }
         let Selected::Response { stored, body: before, standing: Standing::Valid } =
-            store.select(&subject.key, &subject.request.fields, response.response_time)
+            pipeline.store.select(&subject.key, &subject.request.fields, response.response_time)
         else {
             return false;
         };
         // By what the route's entity-tag would be, whether or not one was given: what it leaves out differs for all.
         let tag = |response: &Response, body: &Bytes| {
-            validator::entity_tag(body, response.content, &response.fields, &subject.route(&self.pipeline).etag)
+            validator::entity_tag(body, response.content, &response.fields, &subject.route(pipeline).etag)
         };
         let same = tag(&stored.response, &before) == tag(response, body);
-        let undisturbed = store.fences.standing(&stored.slots, ticket.mark(), &stored.place.path) == Standing::Valid;
-        let (another, caller) = (stored.place.fetched_by, subject.place.fetched_by);
-        another != caller && stored.response.status == 200 && response.status == 200 && !same && undisturbed
+        let another = stored.place.fetched_by != subject.place.fetched_by;
+        another
+            && stored.response.status == 200
+            && response.status == 200
+            && !same
+            && pipeline.nothing_changed_since(stored.mark.earlier(ticket.mark()))
     }
 
     fn unstored(&self, received: &Received<'_>, response: Response, origin_status: u16) -> Whole {
@@ -333,6 +347,11 @@ impl Fetch {
         let (pipeline, subject) = (&self.pipeline, &self.subject);
         let credentials = pipeline.identity.credentials();
         if !subject.partition.is_one_caller_s() && storing::is_for_its_caller_alone(received.head, credentials) {
+            // An error page says nothing of how the resource's representations are told apart.
+            if !matches!(origin_status, 200..=206 | 304) {
+                self.land(Landing::Alone);
+                return Whole { detail: Some(Detail::Vary), ..self.unstored(received, response, origin_status) };
+            }
             let now = received.response_time;
             pipeline.store.unstorable(&subject.key, Unstorable::Apart, None, now, APART_FOR);
             let whole = self.store_for(&subject.apart(pipeline), received, response, ticket, origin_status);
@@ -405,6 +424,9 @@ impl Fetch {
     }
 
     fn remember(&self, why: Unstorable, seen: Option<Seen>, now: Timestamp) {
+        if !self.keeps {
+            return;
+        }
         let key = self.pipeline.store.variant_key(&self.subject.key, &self.subject.request.fields);
         self.pipeline.store.unstorable(&key, why, seen, now, self.pipeline.policy.cache.pass_for);
     }

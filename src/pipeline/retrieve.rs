@@ -94,15 +94,18 @@ impl Pipeline {
             }
             let mut forwarded = Forwarded::because(because);
             forwarded.detail = detail;
-            let epoch = self.store.fences.epoch(&subject.slots);
             let admitted = self.admits(&subject, self.policy.identity.accepted_for, now);
-            let arrival = match self.board(&subject, &candidate, admitted, epoch) {
+            // One whose right to share has not been shown neither leads those who may share, nor waits for them.
+            let flying = if admitted { subject.clone() } else { Arc::new(subject.apart(self)) };
+            let epoch = self.store.fences.epoch(&flying.negative_slots);
+            let arrival = match self.board(&flying, &candidate, epoch) {
                 Boarding::Lead(pilot) => self.fetch(&subject, &candidate, Some(pilot), interim.take()).arrive().await,
                 Boarding::Wait(landing) => match wait(landing, &mut deadline).await {
                     Landing::Shared(shared) => {
                         let may_share = !admitted || self.may_still_share(&subject);
                         if may_share
-                            && let Some(answer) = self.handed_over(&subject, &shared, epoch, forwarded, &exchange)
+                            && let Some(answer) =
+                                self.handed_over(&subject, &flying, &shared, epoch, forwarded, &exchange)
                         {
                             return Handled::Answer(answer);
                         }
@@ -110,7 +113,9 @@ impl Pipeline {
                         continue;
                     }
                     Landing::Apart => continue,
-                    Landing::Alone => self.fetch(&subject, &candidate, None, interim.take()).arrive().await,
+                    Landing::Alone => {
+                        within(&mut deadline, self.fetch(&subject, &candidate, None, interim.take()).arrive()).await
+                    }
                     Landing::Failed(error) => {
                         forwarded.collapsed = true;
                         Arrival::Failed(error)
@@ -153,13 +158,13 @@ impl Pipeline {
         !demoted && self.admits(subject, self.policy.identity.accepted_for, self.clock.now())
     }
 
-    fn board(&self, subject: &Subject, candidate: &Candidate, admitted: bool, epoch: Epoch) -> Boarding<Landing> {
+    fn board(&self, subject: &Subject, candidate: &Candidate, epoch: Epoch) -> Boarding<Landing> {
         let fences = &self.store.fences;
-        let own = (!admitted).then(|| subject.flight_of_its_own(self));
-        let key = self.store.variant_key(own.as_ref().unwrap_or(&subject.key), &subject.request.fields);
+        let key = self.store.variant_key(&subject.key, &subject.request.fields);
+        // It may bring a 404, which a creation that has begun must not be answered with.
+        let joinable = |then| fences.may_join(&subject.negative_slots, then, &subject.place.path);
         // Where nothing can be shared, a flight would only make a queue: everybody leads their own.
-        self.flights
-            .board(&key, epoch, |then| !candidate.alone && fences.may_join(&subject.slots, then, &subject.place.path))
+        self.flights.board(&key, epoch, |then| !candidate.alone && joinable(then))
     }
 
     fn fetch(
@@ -174,6 +179,7 @@ impl Pipeline {
             subject: subject.clone(),
             stored: candidate.stored.as_ref().map(|(stored, body, _)| (stored.clone(), body.clone())),
             seen: candidate.seen.clone(),
+            keeps: true,
             pilot,
             interim,
         }
@@ -184,9 +190,9 @@ impl Pipeline {
         if !self.may_work_in_background(now) {
             return;
         }
-        let epoch = self.store.fences.epoch(&subject.slots);
+        let epoch = self.store.fences.epoch(&subject.negative_slots);
         // Only who is admitted is answered with what is stored, and only then is it renewed.
-        if let Boarding::Lead(pilot) = self.board(subject, candidate, true, epoch) {
+        if let Boarding::Lead(pilot) = self.board(subject, candidate, epoch) {
             self.fetch(subject, candidate, Some(pilot), None).launch_in_background();
         }
     }
@@ -195,13 +201,14 @@ impl Pipeline {
     fn handed_over(
         &self,
         subject: &Subject,
+        flying: &Subject,
         shared: &Shared,
         joined: Epoch,
         mut forwarded: Forwarded,
         exchange: &Exchange,
     ) -> Option<Answer> {
         let response = shared.storable.response();
-        let slots = subject.slots_for(response.status);
+        let slots = flying.slots_for(response.status);
         let same_variant = subject.variant(shared.storable.vary(), &subject.request.fields) == shared.variant;
         if !same_variant || !self.store.may_hand_over(slots, &shared.ticket, joined, &subject.place.path) {
             return None;
@@ -376,12 +383,23 @@ async fn wait(mut landing: watch::Receiver<Option<Landing>>, deadline: &mut Dead
             changed = landing.changed() => if changed.is_err() {
                 return Landing::Alone;
             },
-            () = deadline.as_mut() => return Landing::Failed(OriginError {
-                kind: OriginErrorKind::Timeout,
-                cause: "a collapsed request waited for the origin until its own deadline".into(),
-            }),
+            () = deadline.as_mut() => return Landing::Failed(out_of_time()),
         }
     }
+}
+
+/// One who has waited in vain goes on alone to the same deadline.
+async fn within(deadline: &mut Deadline, arrival: impl Future<Output = Arrival>) -> Arrival {
+    tokio::select! {
+        biased;
+        arrival = arrival => arrival,
+        () = deadline.as_mut() => Arrival::Failed(out_of_time()),
+    }
+}
+
+fn out_of_time() -> OriginError {
+    let cause = "a collapsed request waited for the origin until its own deadline".into();
+    OriginError { kind: OriginErrorKind::Timeout, cause }
 }
 
 /// The octets `first` to `last`, both included.

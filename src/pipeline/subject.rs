@@ -54,28 +54,33 @@ impl Subject {
         let claim = if let Scope::Claim(name) = scope { who.claim(name) } else { None };
         let caller = who.caller.key();
         let partition = cache_key::partition(scope, caller, claim);
-        let mut key = cache_key::of(&request, route, &partition);
-        if forwarding::is_trusted(request.client, &pipeline.policy.server.trusted_proxies) {
-            key = cache_key::variant(&key, &forwarding::ASKED.map(str::to_owned), &request.fields);
-        }
+        let trusted = forwarding::is_trusted(request.client, &pipeline.policy.server.trusted_proxies);
+        let selecting = |key| match trusted {
+            true => cache_key::variant(&key, &forwarding::ASKED.map(str::to_owned), &request.fields),
+            false => key,
+        };
+        let key = selecting(cache_key::of(&request, route, &partition));
         let query = cache_key::query(request.query.as_deref(), &route.query).unwrap_or_default();
         // What others share does not fall with the credential that happened to fetch it.
         let owner = caller.filter(|_| partition.is_one_caller_s());
         let keys = |negative| invalidation::keys_of_response(&path, Some(&query), &selected, owner, negative);
         let credential =
             caller.map(|caller| [FenceKey::Credential(caller), FenceKey::CredentialAt(caller, path.clone())]);
-        let literal = selected.pattern.is_some() && selected.params.is_empty();
+        // Storing is exact, and so is acceptance: of another host, or of another spelling, the origin may think otherwise.
+        let literal = selected.pattern.is_some() && selected.params.is_empty() && path == request.path;
         let fences = &pipeline.store.fences;
         Subject {
             slots: fences.slots(&keys(false)),
             negative_slots: fences.slots(&keys(true)),
             credential_slots: fences.slots(credential.as_ref().map_or(&[], |keys| &keys[..])),
-            key,
             admission: match partition {
-                Partition::Authenticated if literal => Admission::Route(route.id),
-                Partition::Authenticated => Admission::Url(format!("{path}?{query}")),
+                Partition::Authenticated if literal => {
+                    Admission::Route(selecting(cache_key::of_route(&request, route)))
+                }
+                Partition::Authenticated => Admission::Url(key.clone()),
                 _ => Admission::Anywhere,
             },
+            key,
             place: Place {
                 route: route.id,
                 entity: route.entity_id,
@@ -89,12 +94,6 @@ impl Subject {
             partition,
             request,
         }
-    }
-
-    /// The key under which requests of this caller alone wait for each other: one whose right to share has not been
-    /// shown neither leads those who may share, nor waits for them.
-    pub fn flight_of_its_own(&self, pipeline: &Pipeline) -> CacheKey {
-        self.apart(pipeline).key
     }
 
     /// The route.

@@ -5,67 +5,86 @@
 //! is, or the comparison would be about what is no longer there.
 
 use crate::field::Fields;
-use crate::pipeline::exchange::Exchange;
 use crate::pipeline::fetch::{Arrival, Fetch, Whole};
 use crate::pipeline::subject::Subject;
 use crate::pipeline::{Answer, Content, Pipeline, own_answer};
-use crate::policy::{Credential, Routes};
+use crate::policy::{Mode, Route};
 use crate::semantics::answer;
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
-use crate::semantics::invalidation::FenceKey;
+use crate::semantics::invalidation::{self, FenceKey};
 use crate::semantics::precondition::{self, Evaluated, Update};
 use crate::semantics::request::Request;
 use crate::semantics::stored_response::Response;
+use crate::semantics::storing::Seen;
 use crate::store::Selected;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Notify;
 
-/// Fields that select what a client has seen, besides its credentials and what the route varies on.
-const SELECTING: [&str; 4] = ["host", "accept", "accept-language", "origin"];
-
-/// Whose turn it is to change an item: many mutations that look at nothing, or one that does.
+/// Whose turn it is to change something: mutations go on side by side, but one that looks at what it changes goes on
+/// alone with it. First come, first served, so that none waits for ever.
 #[derive(Default)]
 pub struct Turns {
-    items: Arc<Mutex<HashMap<FenceKey, Weak<RwLock<()>>>>>,
+    queue: Arc<Queue>,
 }
 
-/// The leave to change an item; given back when dropped.
+#[derive(Default)]
+struct Queue {
+    /// Those whose turn it is and those who wait, in the order in which they came.
+    claims: Mutex<Claims>,
+    one_left: Notify,
+}
+
+#[derive(Default)]
+struct Claims {
+    taken: u64,
+    standing: Vec<Claim>,
+}
+
+struct Claim {
+    number: u64,
+    /// What the mutation changes.
+    touches: Vec<FenceKey>,
+    /// What the response that it is compared with shows; nothing where it looks at nothing.
+    shows: Vec<FenceKey>,
+}
+
+impl Claim {
+    fn excludes(&self, other: &Claim) -> bool {
+        let meet = |shown: &[FenceKey], touched: &[FenceKey]| shown.iter().any(|key| touched.contains(key));
+        meet(&self.shows, &other.touches) || meet(&other.shows, &self.touches)
+    }
+}
+
+/// A place in the queue; given back when dropped.
 pub struct Turn {
-    items: Arc<Mutex<HashMap<FenceKey, Weak<RwLock<()>>>>>,
-    item: FenceKey,
-    held: Option<Held>,
-}
-
-#[expect(dead_code, reason = "held, not looked at")]
-enum Held {
-    WithOthers(OwnedRwLockReadGuard<()>),
-    Alone(OwnedRwLockWriteGuard<()>),
+    queue: Arc<Queue>,
+    number: u64,
 }
 
 impl Turns {
-    async fn take(&self, item: FenceKey, alone: bool) -> Turn {
-        let lock = {
-            let mut items = self.items.lock().expect("no holder of this lock panics");
-            let known = items.get(&item).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let lock = Arc::new(RwLock::new(()));
-                items.insert(item.clone(), Arc::downgrade(&lock));
-                lock
-            })
+    async fn take(&self, touches: Vec<FenceKey>, shows: Vec<FenceKey>) -> Turn {
+        // Made before the wait, so that the claim goes even if the wait is given up.
+        let turn = {
+            let mut claims = self.queue.claims();
+            claims.taken += 1;
+            let number = claims.taken;
+            claims.standing.push(Claim { number, touches, shows });
+            Turn { queue: self.queue.clone(), number }
         };
-        // Made before the wait, so that the entry goes even if the wait is given up.
-        let mut turn = Turn { items: self.items.clone(), item, held: None };
-        turn.held = Some(match alone {
-            true => Held::Alone(lock.write_owned().await),
-            false => Held::WithOthers(lock.read_owned().await),
-        });
-        turn
+        loop {
+            let mut left = std::pin::pin!(self.queue.one_left.notified());
+            // Whoever leaves from here on is heard of.
+            left.as_mut().enable();
+            if turn.has_come() {
+                return turn;
+            }
+            left.await;
+        }
     }
 
-    /// How many items are being changed.
+    /// How many mutations are under way or wait for their turn.
     pub fn len(&self) -> usize {
-        self.items.lock().expect("no holder of this lock panics").len()
+        self.queue.claims().standing.len()
     }
 
     /// Whether none is.
@@ -74,13 +93,26 @@ impl Turns {
     }
 }
 
+impl Queue {
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Turn {
+    /// Whether none that came earlier stands in its way.
+    fn has_come(&self) -> bool {
+        let claims = self.queue.claims();
+        let place = claims.standing.partition_point(|claim| claim.number < self.number);
+        let (earlier, own) = claims.standing.split_at(place);
+        own.first().is_some_and(|own| !earlier.iter().any(|claim| claim.excludes(own)))
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut items = self.items.lock().expect("no holder of this lock panics");
-        drop(self.held.take());
-        if items.get(&self.item).is_some_and(|lock| lock.strong_count() == 0) {
-            items.remove(&self.item);
-        }
+        self.queue.claims().standing.retain(|claim| claim.number != self.number);
+        self.queue.one_left.notify_waiters();
     }
 }
 
@@ -91,6 +123,14 @@ pub(crate) struct Leave {
     pub evaluated: bool,
 }
 
+/// What a GET of the mutation's target brought.
+enum Current {
+    /// The representation that there is, or that there is none.
+    Known(Option<Box<Response>>),
+    /// Nothing that a computed validator could be compared with; the answer says why.
+    Untold(Box<Answer>),
+}
+
 impl Pipeline {
     /// Waits for the mutation's turn, and evaluates its precondition where that rests on what was computed here.
     ///
@@ -99,58 +139,85 @@ impl Pipeline {
     /// long, or that the origin could not say what there is. Nothing was sent.
     pub(crate) async fn leave_to_change(self: &Arc<Self>, request: &Request) -> Result<Leave, Box<Answer>> {
         let path = self.routes().matching_form(&request.path);
-        let replaces = matches!(request.method.as_str(), "PUT" | "PATCH" | "DELETE");
-        let required = self.routes().select(&path).route.require_if_match;
-        if required && replaces && !request.fields.contains("if-match") {
+        let route = self.routes().select(&path).route;
+        let required = route.require_if_match && invalidation::may_replace(request);
+        if required && !precondition::names_a_version(&request.fields) {
             let why = "This resource is changed only by requests with If-Match, so that nobody overwrites what they \
                        have not seen: GET it, and send its ETag along as If-Match.";
             return Err(Box::new(self.precondition_answer(request, 428, why, None)));
         }
-        let guarded = precondition::may_rest_on_ours(&request.fields, self.clock.now());
+        // Where another entity-tag than ours would do, the origin, which may know none, would be asked to protect.
+        let guarded = required || precondition::may_rest_on_ours(&request.fields, self.clock.now());
+        let touches = invalidation::decide(request, self.routes()).keys;
+        let shows = if guarded { self.shown_at(&path) } else { Vec::new() };
         let wait = self.policy.origin.response_timeout;
-        let Ok(turn) = tokio::time::timeout(wait, self.turns.take(item(&path, self.routes()), guarded)).await else {
+        let Ok(turn) = tokio::time::timeout(wait, self.turns.take(touches, shows)).await else {
             let why =
                 "Other changes of this item were under way all the time that this one could wait. It was not sent.";
             return Err(Box::new(self.precondition_answer(request, 503, why, None)));
         };
-        let evaluated = guarded && self.precondition_holds(request).await?;
+        let evaluated = guarded && self.precondition_holds(request, route, required).await?;
         Ok(Leave { turn, evaluated })
     }
 
+    /// What a representation of `path`, in matching form, shows whoever asks for it.
+    fn shown_at(&self, path: &str) -> Vec<FenceKey> {
+        invalidation::keys_of_response(path, None, &self.routes().select(path), None, false)
+    }
+
     /// Whether the precondition was evaluated here and holds; `false` where it is the origin's.
-    async fn precondition_holds(self: &Arc<Self>, request: &Request) -> Result<bool, Box<Answer>> {
-        let current = self.current(request).await?;
-        match precondition::of_update(&request.fields, current.as_ref(), self.clock.now()) {
+    async fn precondition_holds(
+        self: &Arc<Self>,
+        request: &Request,
+        route: &Route,
+        required: bool,
+    ) -> Result<bool, Box<Answer>> {
+        // Where no GET is answered here, nothing was ever computed, and a GET that was not asked for could change things.
+        let computes = route.mode == Mode::Cache && !route.writes.iter().any(|method| method == "GET");
+        let current = match computes {
+            true => self.current(request).await?,
+            false => Current::Known(None),
+        };
+        let current = match current {
+            Current::Known(current) => current,
+            // What was never told cannot be what a date rests on. An entity-tag of ours was told once.
+            Current::Untold(answer) if request.fields.contains("if-match") => return Err(answer),
+            Current::Untold(_) => return Ok(false),
+        };
+        match precondition::of_update(&request.fields, current.as_deref(), required, self.clock.now()) {
             Update::Holds => Ok(true),
             Update::OfTheOrigin => Ok(false),
             Update::Failed => {
                 let why = "This was changed since the version that the request names: GET it again, and decide anew.";
-                Err(Box::new(self.precondition_answer(request, 412, why, current.as_ref())))
+                Err(Box::new(self.precondition_answer(request, 412, why, current.as_deref())))
             }
         }
     }
 
-    /// The representation that the mutation's client would be sent now; `None` where the origin has none.
-    async fn current(self: &Arc<Self>, request: &Request) -> Result<Option<Response>, Box<Answer>> {
-        let subject = Arc::new(Subject::of(self, self.same_selected(request)));
-        let (stored, seen) = match self.store.select(&subject.key, &subject.request.fields, self.clock.now()) {
-            Selected::Response { stored, body, .. } => (Some((stored, body)), None),
-            Selected::Nothing { seen, .. } | Selected::Unstorable { seen, .. } => (None, seen),
+    /// The representation that the mutation's client would be sent now. It is fetched whole and kept for nobody: fields
+    /// that came with a mutation are not those that the next GET comes with.
+    async fn current(self: &Arc<Self>, request: &Request) -> Result<Current, Box<Answer>> {
+        let subject = Arc::new(Subject::of(self, get_of(request)));
+        let seen = match self.store.select(&subject.key, &subject.request.fields, self.clock.now()) {
+            Selected::Response { stored, .. } => Seen::of(&stored.response).map(Arc::new),
+            Selected::Nothing { seen, .. } | Selected::Unstorable { seen, .. } => seen,
         };
-        let fetch = Fetch { pipeline: self.clone(), subject, stored, seen, pilot: None, interim: None };
+        // Without a condition: what vouches for a stored response may be a date, of which two contents can have the same.
+        let fetch =
+            Fetch { pipeline: self.clone(), subject, stored: None, seen, keeps: false, pilot: None, interim: None };
         match fetch.arrive().await {
-            Arrival::Whole(whole) if whole.response.status == 200 => Ok(Some(whole.response)),
-            Arrival::Whole(whole) if matches!(whole.response.status, 404 | 410) => Ok(None),
+            Arrival::Whole(whole) if whole.response.status < 400 => Ok(Current::Known(Some(Box::new(whole.response)))),
             // Whoever may not read it, say, is told so as the origin says it.
-            Arrival::Whole(whole) => {
-                let mut exchange = self.exchange(request);
-                exchange.cache_status = CacheStatus::Own { detail: Some(Detail::Precondition) };
-                Err(Box::new(self.relay_whole(whole, exchange)))
+            Arrival::Whole(whole) if matches!(whole.response.status, 401 | 403 | 429) => {
+                Ok(Current::Untold(Box::new(self.relay_whole(whole, request))))
             }
+            Arrival::Whole(whole) if whole.response.status < 500 => Ok(Current::Known(None)),
+            Arrival::Whole(whole) => Err(Box::new(self.relay_whole(whole, request))),
+            Arrival::Stream { why: Detail::TooLarge, .. } => Ok(Current::Known(None)),
             Arrival::Stream { .. } => {
-                let why = "What this request changes is longer than `cache.max_body`, or streams, so its precondition \
-                           cannot be evaluated. It was not sent.";
-                Err(Box::new(self.precondition_answer(request, 501, why, None)))
+                let why = "What this request changes came too slowly to be compared with what its client has seen. It \
+                           was not sent.";
+                Ok(Current::Untold(Box::new(self.precondition_answer(request, 503, why, None))))
             }
             Arrival::Failed(error) => {
                 let mut exchange = self.exchange(request);
@@ -160,27 +227,11 @@ impl Pipeline {
         }
     }
 
-    /// A GET of the mutation's target that selects what its client has seen.
-    fn same_selected(&self, request: &Request) -> Request {
-        let path = self.routes().matching_form(&request.path);
-        let varies = &self.routes().select(&path).route.vary;
-        let selects = |name: &str| {
-            let credential = |credential: &Credential| match credential {
-                Credential::Field(field) => name.eq_ignore_ascii_case(field),
-                Credential::Cookie(_) => name.eq_ignore_ascii_case("cookie"),
-            };
-            SELECTING.iter().any(|other| name.eq_ignore_ascii_case(other))
-                || self.identity.credentials().iter().any(credential)
-                || varies.iter().any(|other| name.eq_ignore_ascii_case(other))
-        };
-        let mut fields: Fields = request.fields.clone();
-        fields.retain(|name, _| std::str::from_utf8(name).is_ok_and(selects));
-        Request { method: "GET".into(), fields, has_body: false, ..request.clone() }
-    }
-
     /// What the origin said when it was asked for the current representation.
-    fn relay_whole(&self, whole: Whole, mut exchange: Exchange) -> Answer {
+    fn relay_whole(&self, whole: Whole, request: &Request) -> Answer {
         let Whole { response, body, .. } = whole;
+        let mut exchange = self.exchange(request);
+        exchange.cache_status = CacheStatus::Own { detail: Some(Detail::Precondition) };
         let route = self.routes().get(exchange.route);
         let head = answer::of(&response, Evaluated::Full, &exchange.cache_status, route, self.clock.now());
         exchange.status = head.status;
@@ -191,18 +242,24 @@ impl Pipeline {
         let mut exchange = self.exchange(request);
         exchange.cache_status = CacheStatus::Own { detail: Some(Detail::Precondition) };
         let mut answer = own_answer(exchange, status, why);
-        if let Some(tag) = current.and_then(|response| response.validator.entity_tag()) {
-            answer.head.fields.push("ETag", tag.to_bytes());
+        if let Some(current) = current {
+            let tag = current.validator.entity_tag();
+            tag.into_iter().for_each(|tag| answer.head.fields.push("ETag", tag.to_bytes()));
+            answer::readable_where(&current.fields, &mut answer.head.fields);
         }
         answer
     }
 }
 
-/// What a mutation of `path`, in matching form, changes one after the other: the item, or else what has this path.
-fn item(path: &str, routes: &Routes) -> FenceKey {
-    let selected = routes.select(path);
-    match selected.params.iter().find(|(name, _)| name == "id") {
-        Some((_, id)) => FenceKey::Item(selected.route.entity_id, id.clone()),
-        None => FenceKey::Path(path.to_owned()),
-    }
+/// A GET of the mutation's target that selects what its client has seen: with all its fields but those that are about
+/// its own content, its method and its answer, and the preconditions, which no fetch forwards.
+fn get_of(request: &Request) -> Request {
+    let about_the_mutation = |name: &[u8]| {
+        let begins = |with: &[u8]| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        begins(b"content-") || begins(b"x-http-method") || is(b"x-method-override") || is(b"prefer")
+    };
+    let mut fields: Fields = request.fields.clone();
+    fields.retain(|name, _| !about_the_mutation(name));
+    Request { method: "GET".into(), fields, has_body: false, ..request.clone() }
 }

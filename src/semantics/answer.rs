@@ -99,6 +99,18 @@ pub fn expose(fields: &mut Fields) {
     }
 }
 
+/// Lets scripts of another origin read an answer of our own where `response` lets them read the representation that it is
+/// about.
+pub fn readable_where(response: &Fields, fields: &mut Fields) {
+    for (name, value) in response.iter() {
+        let cors = name.get(..15).is_some_and(|start| start.eq_ignore_ascii_case(b"access-control-"));
+        if cors || name.eq_ignore_ascii_case(b"vary") {
+            fields.push(name.to_vec(), value.to_vec());
+        }
+    }
+    expose(fields);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -82,6 +82,12 @@ pub fn overrides(fields: &Fields) -> impl Iterator<Item = &[u8]> {
     named.map(<[u8]>::trim_ascii).filter(|method| !method.is_empty())
 }
 
+/// Whether a mutation may replace or end what there is, in its own words or in those of a field that overrides its method.
+pub fn may_replace(request: &Request) -> bool {
+    let replaces = |method: &[u8]| ["PUT", "PATCH", "DELETE"].iter().any(|m| method.eq_ignore_ascii_case(m.as_bytes()));
+    replaces(request.method.as_bytes()) || overrides(&request.fields).any(replaces)
+}
+
 /// What a mutation touches, from its request alone.
 pub fn decide(request: &Request, routes: &Routes) -> Invalidation {
     let path = routes.matching_form(&request.path);

@@ -148,6 +148,11 @@ pub enum Update {
     OfTheOrigin,
 }
 
+/// Whether If-Match names versions, and only versions: not `*`, which any of them fulfils.
+pub fn names_a_version(request: &Fields) -> bool {
+    matches!(TagList::of(request, "if-match"), Some(TagList::Tags(tags)) if !tags.is_empty())
+}
+
 /// Whether a mutation's precondition may rest on a validator that was computed here: If-Match with an entity-tag of our
 /// shape, or If-Unmodified-Since, which "a recipient MUST ignore if the request contains an If-Match header field"
 /// (RFC 9110 §13.1.4).
@@ -160,12 +165,13 @@ pub fn may_rest_on_ours(request: &Fields, now: Timestamp) -> bool {
 }
 
 /// Evaluates the precondition of a mutation against the current representation of its target; `None` where there is
-/// none.
+/// none. `strictly`: where the current entity-tag was computed here, the origin knows none, so that none of the origin's
+/// can be the current one.
 ///
 /// "If the field value is a list of entity tags, the condition is true if any of the listed tags match the entity tag of
 /// the selected representation" (RFC 9110 §13.1.1). One of ours stands for the content, whatever its coding, and without
 /// `W/` it is the strong form: it names exactly the content that it was computed from.
-pub fn of_update(request: &Fields, current: Option<&Response>, now: Timestamp) -> Update {
+pub fn of_update(request: &Fields, current: Option<&Response>, strictly: bool, now: Timestamp) -> Update {
     let Some(list) = TagList::of(request, "if-match") else {
         return unmodified_since(request, current, HttpDate(now.wall_seconds()));
     };
@@ -177,7 +183,7 @@ pub fn of_update(request: &Fields, current: Option<&Response>, now: Timestamp) -
     let named = |tag: &EntityTag| computed.is_some() && hash_of_ours(tag) == computed;
     if listed.iter().any(named) {
         Update::Holds
-    } else if listed.iter().all(is_ours) {
+    } else if listed.iter().all(is_ours) || strictly && computed.is_some() {
         Update::Failed
     } else {
         Update::OfTheOrigin

@@ -127,7 +127,9 @@ pub fn received(
     // "A computed one goes on every 200 that is read whole, except no-store and Set-Cookie": those are for one time
     // and one reader. A route that sets no-store aside has said that it does not mean it.
     let no_store = directives.no_store && !ignores(route);
-    let computes = head.status == 200 && !no_store && !fields.contains("set-cookie");
+    // Where the route strips the cookie, what is stored is for all readers and all times.
+    let cookies = fields.contains("set-cookie") && route.set_cookie == SetCookie::Refuse;
+    let computes = head.status == 200 && !no_store && !cookies;
     let tag = validator_of(&fields, body, content, route, computes);
     let modified = modified(&fields, body, route, computes, &tag, previous, *response_time, claim);
     if !matches!(tag, Validator::Absent) {
@@ -218,7 +220,7 @@ pub fn decide(
     {
         return Err(Detail::Incomplete);
     }
-    let vary = varies(request, received.head, route, partition, credentials)?;
+    let vary = varies(request, received.head, partition, credentials)?;
     if route.set_cookie == SetCookie::Strip {
         response.fields.remove("set-cookie");
     }
@@ -236,7 +238,6 @@ pub fn refuses_the_next_too(request: &Request, status: u16, why: Detail) -> bool
 fn varies(
     request: &Request,
     head: &Head,
-    route: &Route,
     partition: &Partition,
     credentials: &[Credential],
 ) -> Result<Vec<String>, Detail> {
@@ -251,12 +252,11 @@ fn varies(
         return Err(Detail::Vary);
     }
     // CORS: "`Origin` selects a variant unless the response says `Access-Control-Allow-Origin: *`": what is made for one
-    // origin's scripts mostly says so by that field alone. The key tells requests without Origin apart already, and in
-    // plain mode the origin's own Vary has the say.
+    // origin's scripts mostly says so by that field alone. The key tells requests without Origin apart already.
     let mut allowed = head.fields.get_all("access-control-allow-origin");
     let for_every_origin = allowed.next().is_some_and(|value| value.trim_ascii() == b"*") && allowed.next().is_none();
     let selects = request.fields.contains("origin") && !for_every_origin;
-    if selects && freshness::governs(head.status, route) && !names.iter().any(|name| name == "origin") {
+    if selects && !names.iter().any(|name| name == "origin") {
         names.push("origin".into());
         names.sort();
     }
@@ -516,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn origin_selects_under_fresh_unless_every_origin_is_allowed() {
+    fn origin_selects_unless_every_origin_is_allowed() {
         let vary = |route: Route, lines: &[(&str, &str)]| {
             let case = Case { route, asked: &[("Origin", "https://a.test")], ..Case::default() };
             case.decided(lines).expect("it may be stored").vary().to_vec()
@@ -527,7 +527,8 @@ mod tests {
         assert_eq!(vary(fresh(), &[allowed("https://a.test"), ("Vary", "X")]), ["origin", "x"]);
         assert_eq!(vary(fresh(), &[allowed(" * ")]), [""; 0]);
         assert_eq!(vary(fresh(), &[allowed("*"), allowed("*")]), ["origin"], "two lines are no leave");
-        assert_eq!(vary(plain(), &[allowed("https://a.test")]), [""; 0], "in plain mode the origin's Vary decides");
+        assert_eq!(vary(plain(), &[MAX_AGE, allowed("https://a.test")]), ["origin"]);
+        assert_eq!(vary(plain(), &[MAX_AGE, allowed("*")]), [""; 0]);
         let without = Case { route: fresh(), ..Case::default() }.decided(&[]).expect("it may be stored");
         assert_eq!(without.vary(), [""; 0], "the key says that there was none");
     }

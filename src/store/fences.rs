@@ -71,6 +71,16 @@ pub struct Mark {
 impl Mark {
     /// Before anything happened.
     pub const BEGINNING: Mark = Mark { sequence: 0, at: Timestamp { wall_ms: 0, boot_ms: 0 } };
+
+    /// The number of the last event before it.
+    pub fn sequence(self) -> u64 {
+        self.sequence
+    }
+
+    /// The one of two before which fewer events were.
+    pub fn earlier(self, other: Mark) -> Mark {
+        if other.sequence < self.sequence { other } else { self }
+    }
 }
 
 /// How many mutations had begun, and the sequence, when a flight began or was joined.
@@ -225,11 +235,16 @@ impl Fences {
             return Standing::Unsettled;
         }
         let (purged, prefix_expired) = self.prefixed(mark.sequence, path);
-        if purged || self.last.of(slots).any(|last| last.load(SeqCst) > mark.sequence) {
+        if purged || self.invalidated_since(slots, mark) {
             return Standing::Invalidated;
         }
         let expired = prefix_expired || self.expired.of(slots).any(|last| last.load(SeqCst) > mark.sequence);
         if expired { Standing::Expired } else { Standing::Valid }
+    }
+
+    /// Whether one of these keys itself was invalidated after `mark`.
+    pub fn invalidated_since(&self, slots: &Slots, mark: Mark) -> bool {
+        self.last.of(slots).any(|last| last.load(SeqCst) > mark.sequence)
     }
 
     /// Whether a prefix of `path` was purged, and purged softly, after `sequence`. To be asked before the slots are: a

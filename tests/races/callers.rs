@@ -2,6 +2,9 @@
 
 use crate::house::{House, SHARED, ok, status};
 use freshgate::changes::Cause;
+use freshgate::cli::demo::token::{Claims, sign};
+use freshgate::clock::Clock;
+use freshgate::origin::OriginErrorKind;
 use freshgate::semantics::cache_status::Detail;
 
 const A: [(&str, &str); 1] = [("Authorization", "Bearer a")];
@@ -129,6 +132,52 @@ async fn a_caller_who_was_not_accepted_flies_alone() {
     assert_eq!((got.text(), got.collapsed()), ("list", false));
     house.asked("GET", "/items").await.answer(status(403, &[], "not yours"));
     assert_eq!(third.got().await.head.status, 403);
+}
+
+/// One whose right to share was not shown waits only for itself, and not for what was asked before it was turned away.
+#[tokio::test]
+async fn a_401_ends_the_flight_of_a_caller_who_was_not_accepted() {
+    let house = shared();
+    fetched(&house, &A, "/items", 200, "list").await;
+    let first = house.get_with("/items", &B).await;
+    let asked_before = house.asked("GET", "/items").await;
+    fetched(&house, &B, "/items/5", 401, "who?").await;
+    let second = house.get_with("/items", &B).await;
+    let asked_after = house.asked("GET", "/items").await;
+    asked_before.answer(ok("list"));
+    assert_eq!(first.got().await.text(), "list");
+    assert!(second.waits().await);
+    asked_after.answer(status(401, &[], "who?"));
+    assert_eq!(second.got().await.head.status, 401);
+}
+
+/// A token is good until it ends, however long its request has been waiting by then.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_ends_while_its_request_waits_gets_nothing_that_is_stored() {
+    const SECRET: &str = "a secret of thirty-two octets and more";
+    let routes = SHARED.replace("public\"", "claim:tenant_id\"\nstale_if_error = \"1h\"");
+    let identity = "[identity.jwt]\nalgorithm = \"HS256\"\nkey = \"env:SECRET\"\n";
+    let house = House::keyed(&format!("[origin]\nurl = \"http://origin.test\"\n{identity}{routes}"), SECRET);
+    let token = |sub: &str, exp| {
+        let claims = Claims { sub: sub.into(), tenant_id: "t1".into(), exp };
+        [("Authorization", format!("Bearer {}", sign(&claims, SECRET.as_bytes())))]
+    };
+    let now = house.clock.now().wall_seconds();
+    let (long, short) = (token("a", now + 3600), token("b", now + 70));
+    let first = house.get_owned("/items", &long).await;
+    house.asked("GET", "/items").await.answer(ok("the tenant's"));
+    assert_eq!(first.got().await.text(), "the tenant's");
+    let hit = house.get_owned("/items", &short).await.got().await;
+    assert_eq!((hit.text(), hit.is_hit()), ("the tenant's", true));
+    house.pass(61).await;
+    let waits = house.get_owned("/items", &short).await;
+    let asked = house.asked("GET", "/items").await;
+    house.pass(20).await;
+    asked.fail(OriginErrorKind::Connect);
+    assert_eq!(waits.got().await.head.status, 502, "its token is over, so nothing stale is for it");
+    let still_good = house.get_owned("/items", &long).await;
+    house.asked("GET", "/items").await.fail(OriginErrorKind::Connect);
+    assert_eq!(still_good.got().await.text(), "the tenant's");
 }
 
 #[tokio::test]

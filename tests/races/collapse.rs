@@ -261,6 +261,25 @@ async fn a_follower_waits_no_longer_than_its_own_deadline() {
     house.hits("/items/1", "late").await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_follower_who_goes_on_alone_goes_on_to_the_same_deadline() {
+    let house = House::new();
+    let leader = house.get("/items/1").await;
+    let fetch = house.asked("GET", "/items/1").await;
+    house.pass(10).await;
+    let follower = house.get("/items/1").await;
+    house.pass(15).await;
+    fetch.answer(status(200, &[("Cache-Control", "no-store")], "mine"));
+    assert_eq!(leader.got().await.text(), "mine");
+    let alone = house.asked("GET", "/items/1").await;
+    house.pass(14).await;
+    assert!(follower.waits().await);
+    house.pass(1).await;
+    let got = follower.got().await;
+    assert_eq!((got.head.status, got.detail()), (504, Some(Detail::Timeout)));
+    drop(alone);
+}
+
 /// Panics at every request.
 struct Panics(AtomicUsize);
 

@@ -36,6 +36,52 @@ async fn other_changes_of_the_item_wait_and_of_others_do_not() {
     assert!(house.pipeline.turns.is_empty());
 }
 
+/// What changes the item does not have to name it: the whole route, what lies below the item, another spelling.
+#[tokio::test(start_paused = true)]
+async fn changes_that_reach_the_item_from_elsewhere_wait_too() {
+    let reaching = [
+        ("PUT", "/items"),
+        ("POST", "/items/1/adjust"),
+        ("DELETE", "//items/1"),
+        ("PATCH", "/items/%31/"),
+        ("POST", "/all"),
+    ];
+    for (method, target) in reaching {
+        let house =
+            House::with(&format!("{SHARED}[[route]]\nname = \"all\"\npaths = [\"/all\"]\ninvalidates = [\"items\"]\n"));
+        let guarded = house.mutate_with("PUT", "/items/1", &[ONE]).await;
+        let looks = house.asked("GET", "/items/1").await;
+        let other = house.mutate(method, target).await;
+        house.quiet().await;
+        looks.answer(ok("one"));
+        let sent = house.asked("PUT", "/items/1").await;
+        house.quiet().await;
+        sent.answer(ok("done"));
+        assert_eq!(guarded.got().await.head.status, 200);
+        house.asked(method, target).await.answer(ok("done"));
+        assert_eq!(other.got().await.head.status, 200, "{method} {target}");
+        assert!(house.pipeline.turns.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_precondition_is_not_evaluated_while_the_whole_route_changes() {
+    let house = House::new();
+    let whole = house.mutate("PUT", "/items").await;
+    let under_way = house.asked("PUT", "/items").await;
+    let guarded = house.mutate_with("PUT", "/items/1", &[ONE]).await;
+    // Who came later and looks at nothing does not overtake who looks.
+    let later = house.mutate("DELETE", "/items/1").await;
+    house.quiet().await;
+    under_way.answer(ok("done"));
+    assert_eq!(whole.got().await.head.status, 200);
+    house.asked("GET", "/items/1").await.answer(ok("one"));
+    house.asked("PUT", "/items/1").await.answer(ok("done"));
+    assert_eq!(guarded.got().await.head.status, 200);
+    house.asked("DELETE", "/items/1").await.answer(ok("done"));
+    assert_eq!(later.got().await.head.status, 200);
+}
+
 /// What is under way may change what the precondition is about.
 #[tokio::test(start_paused = true)]
 async fn a_precondition_is_evaluated_after_what_was_under_way() {
