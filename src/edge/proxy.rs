@@ -136,9 +136,14 @@ impl ProxyHttp for Front {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         progress: &mut Progress,
     ) -> pingora::Result<()> {
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            // Pingora would write it as a chunk of no octets, which is the end, and then the end: for the origin the
+            // beginning of another request (RFC 9112 §7.1).
+            *body = None;
+        }
         progress.received += body.as_ref().map_or(0, |octets| octets.len() as u64);
         let limit = self.pipeline.policy.server.limits.body;
         let upgraded = progress.handed.as_ref().is_some_and(|handed| handed.upgrades);

@@ -5,10 +5,13 @@ use crate::scripted::{After, Origin, json, write};
 use crate::tls::{self, Certificates};
 use crate::wire::PATIENCE;
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::SendStream;
+use http::request::Builder;
 use http::{HeaderMap, Request, StatusCode};
 use std::sync::Arc;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 #[test]
@@ -62,14 +65,40 @@ fn what_is_not_cached_passes_through() {
 fn a_body_that_stops_coming_is_not_waited_for() {
     let origin = Origin::answering(json(&[], "true"));
     let limits = "[server.limits]\nidle_timeout = \"1s\"\n";
-    over_http2_with(&origin, limits, async |client| {
-        let request = Request::builder().method("PUT").uri("https://shop.test/a/1").header("content-length", 5);
-        let request = request.body(()).expect("it is well-formed");
-        let (response, mut upload) = client.send_request(request, false).expect("a stream is free");
+    Secured::start(&origin.url, limits, &[]).connected(async |client| {
+        let (response, mut upload) = begin(client, put("/a/1").header("content-length", 5), false).await;
         upload.send_data(Bytes::from_static(b"\"ab"), false).expect("the stream is open");
         assert_eq!(response.await.expect("a response comes").status(), StatusCode::REQUEST_TIMEOUT);
     });
     assert_eq!(origin.times_asked(), 0);
+}
+
+#[test]
+fn an_upload_of_any_length_arrives_whole() {
+    const BUFFER: usize = 64 * 1024;
+    let origin = Origin::answering(json(&[], "true"));
+    let secured = Secured::start(&origin.url, &format!("origin.request_buffer = \"{}KiB\"\n", BUFFER / 1024), &[]);
+    for length in [0, 1, BUFFER, BUFFER + 1, 8 * BUFFER, 8 * BUFFER + 1] {
+        let content: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        // The end of the body in the frame of its last octets, or in one of its own.
+        for (announced, apart) in [(true, false), (false, false), (false, true)] {
+            secured.connected(async |client| {
+                let mut request = put("/a/1");
+                if announced {
+                    request = request.header("content-length", length);
+                }
+                let (response, mut upload) = begin(client, request, false).await;
+                upload.send_data(Bytes::from(content.clone()), !apart).expect("the stream is open");
+                if apart {
+                    upload.send_data(Bytes::new(), true).expect("the stream is open");
+                }
+                let (status, ..) = answered(response).await;
+                assert_eq!(status, StatusCode::OK, "{length} octets");
+            });
+            assert!(origin.asked().body == content, "{length} octets, announced: {announced}, end apart: {apart}");
+            assert_eq!(origin.times_asked(), 0, "{length} octets, announced: {announced}, end apart: {apart}");
+        }
+    }
 }
 
 #[test]
@@ -94,27 +123,51 @@ fn streams_of_one_connection_do_not_mix() {
 /// Runs a test against a proxy with TLS, on one HTTP/2 connection.
 #[track_caller]
 fn over_http2(origin: &Origin, test: impl AsyncFnOnce(&mut SendRequest<Bytes>)) {
-    over_http2_with(origin, "", test);
+    Secured::start(&origin.url, "", &[]).connected(test);
 }
 
-/// With these tables besides.
-#[track_caller]
-fn over_http2_with(origin: &Origin, tables: &str, test: impl AsyncFnOnce(&mut SendRequest<Bytes>)) {
-    let certificates = Certificates::new();
-    let files = format!("cert = \"{}\", key = \"{}\"", certificates.cert.display(), certificates.key.display());
-    let proxy = Proxy::start(&format!("server.tls = {{ {files} }}\norigin.url = \"{}\"\n{tables}{CACHED}", origin.url));
-    let connector = TlsConnector::from(Arc::new(tls::client(&certificates.ca_der, b"h2")));
-    let whole = async {
-        let stream = TcpStream::connect(proxy.address).await.expect("the proxy listens");
+/// A proxy that speaks TLS, and what its clients trust.
+struct Secured {
+    proxy: Proxy,
+    certificates: Certificates,
+}
+
+impl Secured {
+    /// With these lines of configuration, and arguments, besides.
+    #[track_caller]
+    fn start(origin_url: &str, lines: &str, arguments: &[&str]) -> Secured {
+        let certificates = Certificates::new();
+        let files = format!("cert = \"{}\", key = \"{}\"", certificates.cert.display(), certificates.key.display());
+        let config = format!("server.tls = {{ {files} }}\norigin.url = \"{origin_url}\"\n{lines}{CACHED}");
+        Secured { proxy: Proxy::start_with(&config, arguments), certificates }
+    }
+
+    /// Runs a test on one HTTP/2 connection.
+    #[track_caller]
+    fn connected(&self, test: impl AsyncFnOnce(&mut SendRequest<Bytes>)) {
+        let whole = async {
+            let (mut client, driver) = self.connect().await;
+            test(&mut client).await;
+            driver.abort();
+        };
+        tls::runtime()
+            .block_on(async { tokio::time::timeout(PATIENCE, whole).await })
+            .expect("no answer takes that long");
+    }
+
+    async fn connect(&self) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
+        let connector = TlsConnector::from(Arc::new(tls::client(&self.certificates.ca_der, b"h2")));
+        let stream = TcpStream::connect(self.proxy.address).await.expect("the proxy listens");
         let name = "localhost".try_into().expect("a host name");
         let stream = connector.connect(name, stream).await.expect("the CA is trusted");
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]), "HTTP/2 is agreed on");
-        let (mut client, connection) = h2::client::handshake(stream).await.expect("both speak HTTP/2");
-        let driver = tokio::spawn(connection);
-        test(&mut client).await;
-        driver.abort();
-    };
-    tls::runtime().block_on(async { tokio::time::timeout(PATIENCE, whole).await }).expect("no answer takes that long");
+        let (client, connection) = h2::client::handshake(stream).await.expect("both speak HTTP/2");
+        (client, tokio::spawn(connection))
+    }
+}
+
+fn put(path: &str) -> Builder {
+    Request::builder().method("PUT").uri(format!("https://shop.test{path}"))
 }
 
 /// One exchange.
@@ -129,12 +182,22 @@ async fn ask(
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    let request = request.body(()).expect("the test's request is well-formed");
-    std::future::poll_fn(|context| client.poll_ready(context)).await.expect("the connection is open");
-    let (response, mut upload) = client.send_request(request, body.is_empty()).expect("a stream is free");
+    let (response, mut upload) = begin(client, request, body.is_empty()).await;
     if !body.is_empty() {
         upload.send_data(Bytes::copy_from_slice(body.as_bytes()), true).expect("the stream is open");
     }
+    answered(response).await
+}
+
+/// Sends a request's head; `ends`: there is no body.
+async fn begin(client: &mut SendRequest<Bytes>, request: Builder, ends: bool) -> (ResponseFuture, SendStream<Bytes>) {
+    let request = request.body(()).expect("the test's request is well-formed");
+    std::future::poll_fn(|context| client.poll_ready(context)).await.expect("the connection is open");
+    client.send_request(request, ends).expect("a stream is free")
+}
+
+/// The whole response.
+async fn answered(response: ResponseFuture) -> (StatusCode, HeaderMap, Vec<u8>) {
     let (head, mut content) = response.await.expect("a response comes").into_parts();
     let mut whole = Vec::new();
     while let Some(data) = content.data().await {
