@@ -157,6 +157,9 @@ impl Line {
     }
 }
 
+/// What a body over `server.limits.body` is answered with, whether its length was announced or turned out.
+pub const TOO_LONG: Refusal = refusal(413, "The request's body is longer than is taken here.");
+
 const TOO_MANY_LINES: Refusal = refusal(431, "The request has more header lines than are read here.");
 
 fn malformed(error: httparse::Error, buffer: &[u8]) -> Refusal {

@@ -2,7 +2,7 @@
 //! pipeline, and writes what the pipeline answers; what is to be streamed goes to Pingora, and the connection comes back.
 
 use crate::edge::handover::{Extent, OneRequest};
-use crate::edge::head::{self, Arrival, Parsed, Received, Refusal, RequestBody, Rules};
+use crate::edge::head::{self, Arrival, Parsed, Received, Refusal, RequestBody, Rules, TOO_LONG};
 use crate::edge::proxy::{Handed, Proxy, UPGRADED_SILENCE, carried};
 use crate::edge::writer::{self, Recipient};
 use crate::field::Fields;
@@ -374,8 +374,6 @@ impl Lane {
         answer
     }
 }
-
-const TOO_LONG: Refusal = Refusal { status: 413, why: "The request's body is longer than is taken here." };
 
 /// 100 (Continue), RFC 9110 §15.2.1.
 fn proceed() -> Head {
