@@ -39,7 +39,7 @@ pub fn request(header: &RequestHeader, has_body: bool, rules: Rules<'_>, arrival
         fields.push("host", authority.clone());
     }
     let method = header.method.as_str().to_owned();
-    head::check_method(&method, &fields)?;
+    head::check_method(&method, &fields, has_body)?;
     head::check_served(&authority, rules.hosts)?;
     let (path, query) = match std::str::from_utf8(target) {
         Ok("*") if method == "OPTIONS" => ("*".to_owned(), None),

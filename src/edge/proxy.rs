@@ -5,7 +5,7 @@
 
 use crate::edge::head::{Arrival, Refusal, Rules, TOO_LONG};
 use crate::edge::http2::{self, Body};
-use crate::edge::writer;
+use crate::edge::{trace, writer};
 use crate::field::{Fields, entity_tag};
 use crate::origin::peer::Peers;
 use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, head, rescue};
@@ -406,6 +406,9 @@ impl Front {
         let announced = crate::message::content_length(&request.fields).ok().flatten();
         if limit > 0 && announced.is_some_and(|length| length > limit) {
             return Ok(self.refuse(&request, TOO_LONG));
+        }
+        if request.method == "TRACE" {
+            return Ok(Handled::Answer(trace::answer(&self.pipeline, &request)));
         }
         let passed = match self.pipeline.classify(&request) {
             Class::Retrieve if !request.has_body => return Ok(self.pipeline.retrieve(request, None).await),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use http::request::Builder;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::unbounded_channel;
@@ -164,6 +164,28 @@ fn the_bound_on_a_body_holds_without_content_length() {
         let content = "x".repeat(65 * 1024);
         let (status, ..) = ask(client, "PUT", "/a/1", &[], &content).await;
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    });
+    assert_eq!(origin.times_asked(), 0);
+}
+
+#[test]
+fn trace_is_for_this_proxy_or_for_nobody() {
+    let origin = Origin::answering(json(&[], "true"));
+    over_http2(&origin, async |client| {
+        let secret = ("authorization", "Bearer hunter2");
+        let (status, fields, body) = ask(client, "TRACE", "/a/1", &[("max-forwards", "0"), secret], "").await;
+        assert_eq!((status, &fields["content-type"]), (StatusCode::OK, &HeaderValue::from_static("message/http")));
+        let seen = String::from_utf8(body).expect("the request was text");
+        assert!(seen.starts_with("TRACE /a/1 HTTP/1.1\r\n") && !seen.contains("hunter2"), "{seen}");
+
+        for (fields, body, refused) in [
+            (&[][..], "", StatusCode::METHOD_NOT_ALLOWED),
+            (&[("max-forwards", "1"), secret], "", StatusCode::METHOD_NOT_ALLOWED),
+            (&[("max-forwards", "0"), secret], "a body", StatusCode::BAD_REQUEST),
+        ] {
+            let (status, answer, _) = ask(client, "TRACE", "/a/1", fields, body).await;
+            assert_eq!((status, answer.contains_key("allow")), (refused, refused == StatusCode::METHOD_NOT_ALLOWED));
+        }
     });
     assert_eq!(origin.times_asked(), 0);
 }
