@@ -209,6 +209,36 @@ fn streams_of_one_connection_do_not_mix() {
     });
 }
 
+/// As many streams as a connection has, on ten connections: so many sockets a process has everywhere.
+#[test]
+fn a_thousand_concurrent_misses_are_one_request_to_the_origin() {
+    let (open, wait) = gate();
+    let origin = Origin::start(move |_, peer| {
+        wait();
+        write(peer, json(&[], "true").as_bytes());
+        After::Keep
+    });
+    let secured = Secured::start(&origin.url, "", &[]);
+    let all = async {
+        let mut connections = Vec::new();
+        let mut responses = Vec::new();
+        for _ in 0..10 {
+            let (mut client, driver) = secured.connect().await;
+            for _ in 0..100 {
+                let get = Request::builder().uri("https://shop.test/a/1");
+                responses.push(begin(&mut client, get, true).await.0);
+            }
+            connections.push((client, driver));
+        }
+        open.send(()).expect("the origin waits");
+        for (status, _, body) in futures_util::future::join_all(responses.into_iter().map(answered)).await {
+            assert_eq!((status, &body[..]), (StatusCode::OK, &b"true"[..]));
+        }
+    };
+    tls::runtime().block_on(async { tokio::time::timeout(PATIENCE, all).await }).expect("no answer takes that long");
+    assert_eq!(origin.times_asked(), 1);
+}
+
 /// Runs a test against a proxy with TLS, on one HTTP/2 connection.
 #[track_caller]
 fn over_http2(origin: &Origin, test: impl AsyncFnOnce(&mut SendRequest<Bytes>)) {
