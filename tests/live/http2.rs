@@ -277,7 +277,7 @@ impl Secured {
     /// The next line of the access log.
     #[track_caller]
     fn logged(&self) -> serde_json::Value {
-        let line = self.proxy.printed.recv_timeout(PATIENCE).expect("it runs and logs");
+        let line = self.proxy.program.printed.recv_timeout(PATIENCE).expect("it runs and logs");
         serde_json::from_str(&line).expect("each line is JSON")
     }
 
