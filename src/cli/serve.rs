@@ -45,7 +45,7 @@ pub struct Args {
     /// The API behind the proxy, in place of origin.url
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
-    /// Where clients connect to, in place of server.listen
+    /// Where clients connect to, in place of server.listen; with port 0 and no file, operators connect to a free port too
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
     /// Answer from the store for so long, such as 30s, where no route says otherwise
