@@ -5,6 +5,7 @@
 //! that a hang is a failed test.
 
 mod demo;
+mod first_run;
 mod http2;
 mod json_server;
 mod lifecycle;

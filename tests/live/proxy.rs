@@ -38,6 +38,13 @@ impl Proxy {
         Proxy::of(Program::start(folder, &[&["serve", "--config", &file], arguments].concat()))
     }
 
+    /// Starts one without any file, as a first run does.
+    #[track_caller]
+    pub fn without_a_file(arguments: &[&str]) -> Proxy {
+        let folder = TempDir::new().expect("a folder can be made");
+        Proxy::of(Program::start(folder, &[&["serve", "--listen", "127.0.0.1:0"], arguments].concat()))
+    }
+
     #[track_caller]
     fn of(program: Program) -> Proxy {
         let listening =
@@ -59,6 +66,12 @@ impl Proxy {
     #[track_caller]
     pub fn ask(&self, line: &str, fields: &[&str], body: &str) -> Response {
         asked(self.address, line, fields, body)
+    }
+
+    /// What `/stats` on the admin listener says.
+    #[track_caller]
+    pub fn stats(&self) -> Value {
+        stats(self.admin)
     }
 
     #[track_caller]
