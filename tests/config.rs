@@ -508,6 +508,15 @@ fn a_first_run_without_fresh_answers_nothing_unasked() {
     let policy = config::from_flags(&flags).expect("an origin is enough").policy;
     assert_eq!(policy.routes.iter().count(), 1);
     assert_eq!(policy.routes.select("/products").route.freshness, Freshness::Origin);
+    assert_eq!(policy.admin.listen.port(), 9090);
+}
+
+#[test]
+fn a_first_run_on_any_free_port_lets_operators_connect_to_one_too() {
+    let (origin, listen) = (Some("http://127.0.0.1:3000".to_owned()), Some("127.0.0.1:0".to_owned()));
+    let flags = Overrides { origin, listen, fresh: None };
+    let policy = config::from_flags(&flags).expect("nothing is wrong with these").policy;
+    assert_eq!((policy.server.listen[0].port(), policy.admin.listen.port()), (0, 0));
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! - `freshgate serve` keeps running until the next one, or to the end of its document.
 //! - `make` is looked up in the Makefile, not run; `git` and `cd` are not run.
 //! - The documents' addresses stand for ones that are free: [`API`] for a small API, [`PUBLIC`] and [`ADMIN`] for the
-//!   proxy's.
+//!   proxy's. So a `freshgate serve` without a file runs as it stands, but for `--listen` with a free port.
 
 use freshgate::semantics::cache_status::Detail;
 use std::fs;
@@ -205,7 +205,6 @@ impl Shell {
         for name in ["pos.toml", "reference.toml"] {
             shell.write(&format!("config/{name}"), &read(&format!("config/{name}")));
         }
-        shell.write("listeners.toml", "");
         shell
     }
 
@@ -300,7 +299,7 @@ impl Shell {
     fn real(&self, command: &str) -> String {
         let mut command = self.with_api(command);
         if command.starts_with("freshgate serve") && !command.contains("--config") {
-            command += " --config listeners.toml";
+            command += &format!(" --listen {FREE}");
         }
         let Some(proxy) = &self.proxy else { return command };
         let asks = ["freshgate stats", "freshgate purge"].iter().any(|asks| command.starts_with(asks));

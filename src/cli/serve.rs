@@ -45,7 +45,7 @@ pub struct Args {
     /// The API behind the proxy, in place of origin.url
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
-    /// Where clients connect to, in place of server.listen
+    /// Where clients connect to, in place of server.listen; with port 0 and no file, operators connect to a free port too
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
     /// Answer from the store for so long, such as 30s, where no route says otherwise
@@ -114,22 +114,33 @@ async fn serve(policy: Policy, extras: Extras) -> ExitCode {
         say(&format!("The page to open: http://{}/", process.admin()));
     }
     let (stop, stopped) = watch::channel(false);
-    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-        (Err(error), _) | (_, Err(error)) => {
+    let told = match told_to_stop() {
+        Ok(told) => told,
+        Err(error) => {
             eprintln!("Signals cannot be received: {error}.");
             return ExitCode::from(BUG);
         }
     };
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        told.await;
         stop.send_replace(true);
     });
     process.run(stopped).await;
     ExitCode::from(DONE)
+}
+
+/// Waits for SIGTERM or SIGINT; from this call on, neither ends the process by itself.
+///
+/// # Errors
+/// Signals cannot be received.
+pub fn told_to_stop() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Says why a process cannot start.

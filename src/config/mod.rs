@@ -123,7 +123,12 @@ pub fn from_flags(flags: &Overrides) -> Result<Loaded, ConfigErrors> {
     if let Some(fresh) = flags.fresh {
         reading.written.routes.push(everything(fresh));
     }
-    finish(reading, flags, "", "", &|_| None)
+    let mut loaded = finish(reading, flags, "", "", &|_| None)?;
+    // Who asks for any free port may find the usual ones taken, and no flag names the admin listener's.
+    if loaded.policy.server.listen.iter().all(|address| address.port() == 0) {
+        loaded.policy.admin.listen.set_port(0);
+    }
+    Ok(loaded)
 }
 
 /// Every key that a file may hold, as dotted paths; those of `[[route]]` begin with `route.`, and all of those but

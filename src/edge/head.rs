@@ -140,7 +140,7 @@ impl Line {
         let expects_continue = expectation(&fields, http11)?;
         let host = host(&fields, http11, arrival.scheme)?;
         let Target { authority, path, query } = read_target(&method, &target, host, arrival.scheme)?;
-        check_method(&method, &fields)?;
+        check_method(&method, &fields, body != RequestBody::None)?;
         check_served(&authority, rules.hosts)?;
         if !authority.is_empty() && !fields.contains("host") {
             // HTTP/1.0 in absolute-form: what is sent on has to name the host in the one place that is read.
@@ -156,6 +156,9 @@ impl Line {
         Ok(Received { request, body, persists, expects_continue, upgrades })
     }
 }
+
+/// What a body over `server.limits.body` is answered with, whether its length was announced or turned out.
+pub const TOO_LONG: Refusal = refusal(413, "The request's body is longer than is taken here.");
 
 const TOO_MANY_LINES: Refusal = refusal(431, "The request has more header lines than are read here.");
 
@@ -194,8 +197,6 @@ fn request_body(method: &str, fields: &field::Fields, http11: bool) -> Result<Re
         (Some(_), _) if !http11 => Err(refusal(400, "Transfer-Encoding does not exist in HTTP/1.0.")),
         (Some(_), Some(_)) => Err(refusal(400, "Content-Length and Transfer-Encoding exclude each other.")),
         (Some(false), None) => Err(refusal(501, "The only Transfer-Encoding understood here is chunked.")),
-        // RFC 9110 §9.3.8: a client MUST NOT send content with TRACE.
-        (Some(true), None) | (None, Some(_)) if method == "TRACE" => Err(refusal(400, "TRACE takes no body.")),
         (Some(true), None) => Ok(RequestBody::Chunked),
         (None, Some(0)) if matches!(method, "GET" | "HEAD") => Ok(RequestBody::None),
         (None, Some(length)) => Ok(RequestBody::Length(length)),
@@ -361,10 +362,12 @@ fn is_dot_segment(segment: &str) -> bool {
 
 /// CONNECT is for forward proxies; TRACE shows a request to whoever asks, credentials too, so only this proxy itself
 /// answers it, to Max-Forwards: 0 (RFC 9110 §9.3.6, §9.3.8).
-pub fn check_method(method: &str, fields: &field::Fields) -> Result<(), Refusal> {
+pub fn check_method(method: &str, fields: &field::Fields, has_body: bool) -> Result<(), Refusal> {
     match method {
         "CONNECT" => Err(refusal(405, "CONNECT is not offered here.")),
         "TRACE" if fields.get("max-forwards") != Some(b"0") => Err(refusal(405, "TRACE is not passed on.")),
+        // RFC 9110 §9.3.8: a client MUST NOT send content with TRACE.
+        "TRACE" if has_body => Err(refusal(400, "TRACE takes no body.")),
         _ => Ok(()),
     }
 }

@@ -1,11 +1,25 @@
 //! A request that came over HTTP/2 (RFC 9113 §8.3), as the pipeline sees requests. Framing and field syntax have been
 //! checked by Pingora; what is left are the rules that hold for every version.
 
-use crate::edge::head::{self, Arrival, Refusal, Rules};
+use crate::edge::head::{self, Arrival, Refusal, Rules, TOO_LONG};
+use crate::edge::lane::limited;
+use crate::edge::proxy::status_error;
 use crate::field::Fields;
+use crate::policy::Policy;
 use crate::semantics::request::{Request, Version};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
+use tokio::time::timeout;
+
+/// What was read of a mutation's body.
+pub enum Body {
+    Whole(Bytes),
+    /// Longer than is held; what has come so far.
+    Long(Bytes),
+    Refused(Refusal),
+}
 
 /// Reads `header`. `has_body`: whether the stream did not end with it.
 ///
@@ -25,7 +39,7 @@ pub fn request(header: &RequestHeader, has_body: bool, rules: Rules<'_>, arrival
         fields.push("host", authority.clone());
     }
     let method = header.method.as_str().to_owned();
-    head::check_method(&method, &fields)?;
+    head::check_method(&method, &fields, has_body)?;
     head::check_served(&authority, rules.hosts)?;
     let (path, query) = match std::str::from_utf8(target) {
         Ok("*") if method == "OPTIONS" => ("*".to_owned(), None),
@@ -65,6 +79,37 @@ fn authority(header: &RequestHeader, fields: &Fields, arrival: Arrival) -> Resul
         (None, None) => Err(odd("The request names no host.")),
         _ => Err(odd("Host is not a host name and port.")),
     }
+}
+
+/// Reads the body of a mutation, up to `request_buffer`; most clients announce no length (RFC 9113 §8.1.1 asks for none).
+/// Once its end has come it is whole, were the last frame to lead over the bound: a body that has been read to its end
+/// cannot be streamed any more.
+///
+/// # Errors
+/// The client was too slow, or has gone.
+pub async fn body(session: &mut Session, announced: Option<u64>, policy: &Policy) -> pingora::Result<Body> {
+    let (limit, hold) = (policy.server.limits.body, policy.origin.request_buffer);
+    let patience = limited(policy.server.limits.idle_timeout);
+    let mut body = BytesMut::new();
+    if announced.is_some_and(|length| length > hold) {
+        return Ok(Body::Long(Bytes::new()));
+    }
+    let late = |_| Error::new_down(ErrorType::ReadTimedout);
+    while let Some(octets) =
+        timeout(patience, session.read_request_body()).await.map_err(late)?.map_err(Error::into_down)?
+    {
+        body.extend_from_slice(&octets);
+        if limit > 0 && body.len() as u64 > limit {
+            return Ok(Body::Refused(TOO_LONG));
+        }
+        if body.len() as u64 > hold && !session.is_body_done() {
+            return Ok(Body::Long(body.freeze()));
+        }
+    }
+    if announced.is_some_and(|length| length != body.len() as u64) {
+        return Err(status_error(400));
+    }
+    Ok(Body::Whole(body.freeze()))
 }
 
 #[cfg(test)]

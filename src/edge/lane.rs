@@ -2,15 +2,15 @@
 //! pipeline, and writes what the pipeline answers; what is to be streamed goes to Pingora, and the connection comes back.
 
 use crate::edge::handover::{Extent, OneRequest};
-use crate::edge::head::{self, Arrival, Parsed, Received, Refusal, RequestBody, Rules};
+use crate::edge::head::{self, Arrival, Parsed, Received, Refusal, RequestBody, Rules, TOO_LONG};
 use crate::edge::proxy::{Handed, Proxy, UPGRADED_SILENCE, carried};
+use crate::edge::trace;
 use crate::edge::writer::{self, Recipient};
 use crate::field::Fields;
 use crate::message;
 use crate::message::chunked::{Chunked, Piece};
 use crate::origin::{Head, Interim, MAX_INTERIM};
-use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
-use crate::policy::Credential;
+use crate::pipeline::{Answer, Class, Handled, Passage, Pipeline};
 use crate::semantics::cache_status::Detail;
 use crate::semantics::request::{Request, Scheme, Version};
 use bytes::{Buf, Bytes, BytesMut};
@@ -144,7 +144,7 @@ impl Lane {
             return None;
         }
         if received.request.method == "TRACE" {
-            let answer = self.trace(&received.request);
+            let answer = trace::answer(&self.pipeline, &received.request);
             return self.deliver(connection, answer, &received).await;
         }
         match self.pipeline.classify(&received.request) {
@@ -342,11 +342,7 @@ impl Lane {
 
     /// Refuses a request and closes the connection: where the next request begins cannot be known.
     async fn refuse(&self, connection: Connection, request: Option<&Request>, Refusal { status, why }: Refusal) {
-        let mut answer = self.pipeline.refuse(request, status, why);
-        if status == 405 {
-            // RFC 9110 §15.5.6: the origin knows which of these it takes.
-            answer.head.fields.set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-        }
+        let answer = self.pipeline.refuse(request, status, why);
         self.close_with(connection, answer, request.is_some_and(|request| request.method == "HEAD")).await;
     }
 
@@ -355,27 +351,7 @@ impl Lane {
         self.write(&mut connection, answer, to).await;
         connection.close().await;
     }
-
-    /// Shows the request as it came, but for what proves who sent it (RFC 9110 §9.3.8).
-    fn trace(&self, request: &Request) -> Answer {
-        let mut seen = request.clone();
-        let credentials = &self.pipeline.policy.identity.credentials;
-        seen.fields.retain(|name, _| {
-            let secret = ["authorization", "proxy-authorization", "cookie"];
-            !secret.iter().any(|secret| name.eq_ignore_ascii_case(secret.as_bytes()))
-                && !credentials.iter().any(|credential| match credential {
-                    Credential::Field(field) => name.eq_ignore_ascii_case(field.as_bytes()),
-                    Credential::Cookie(_) => false,
-                })
-        });
-        let mut answer = self.pipeline.refuse(Some(request), 200, "");
-        answer.head.fields.set("Content-Type", "message/http");
-        answer.content = Content::Whole(head_octets(&seen, &seen.target(), false).freeze());
-        answer
-    }
 }
-
-const TOO_LONG: Refusal = Refusal { status: 413, why: "The request's body is longer than is taken here." };
 
 /// 100 (Continue), RFC 9110 §15.2.1.
 fn proceed() -> Head {
@@ -384,7 +360,7 @@ fn proceed() -> Head {
 
 /// The head of a request for `target` as octets, in origin-form whatever form it came in. `continued`: without the
 /// expectation, which has been met.
-fn head_octets(request: &Request, target: &str, continued: bool) -> BytesMut {
+pub(super) fn head_octets(request: &Request, target: &str, continued: bool) -> BytesMut {
     let version = if request.version == Version::Http10 { "1.0" } else { "1.1" };
     let mut out = BytesMut::with_capacity(1024);
     out.extend_from_slice(format!("{} {target} HTTP/{version}\r\n", request.method).as_bytes());

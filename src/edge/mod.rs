@@ -22,4 +22,5 @@ mod sample;
 pub mod shown_policy;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 pub mod writer;

@@ -3,8 +3,9 @@
 //! An HTTP/1.1 request arrives here with its [`Handed`]: the lane has read and judged it, and the pipeline has let it
 //! pass. An HTTP/2 request is judged in `request_filter`, by the same pipeline, and answered there if it can be.
 
-use crate::edge::head::{Arrival, Refusal, Rules};
-use crate::edge::{http2, lane::limited, writer};
+use crate::edge::head::{Arrival, Refusal, Rules, TOO_LONG};
+use crate::edge::http2::{self, Body};
+use crate::edge::{trace, writer};
 use crate::field::{Fields, entity_tag};
 use crate::origin::peer::Peers;
 use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, head, rescue};
@@ -14,7 +15,7 @@ use crate::semantics::cache_status::{CacheStatus, Detail};
 use crate::semantics::forwarding;
 use crate::semantics::request::{Request, Scheme};
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use http::uri::PathAndQuery;
 use pingora::apps::HttpServerOptions;
@@ -72,6 +73,8 @@ pub struct Progress {
     repeated: bool,
     /// How many 1xx responses have been passed on.
     interim: usize,
+    /// What was read of the request's body before it was clear that it streams; it goes before the rest.
+    read_ahead: Bytes,
     /// Octets of the request's body so far.
     received: u64,
     /// Whether the final head has come.
@@ -114,7 +117,7 @@ impl ProxyHttp for Front {
         if progress.handed.is_none() {
             // Of HTTP/2 Pingora waits without end, for what the client sends and until it takes what it is sent.
             session.set_write_timeout(Some(writer::STALL));
-            match self.judge(session).await? {
+            match self.judge(session, progress).await? {
                 Handled::Answer(answer) => {
                     self.deliver(session, answer).await?;
                     return Ok(true);
@@ -136,9 +139,19 @@ impl ProxyHttp for Front {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         progress: &mut Progress,
     ) -> pingora::Result<()> {
+        if !progress.read_ahead.is_empty() {
+            let ahead = std::mem::take(&mut progress.read_ahead);
+            let rest = body.take().unwrap_or_default();
+            *body = Some([ahead, rest].concat().into());
+        }
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            // Pingora would write it as a chunk of no octets, which is the end, and then the end: for the origin the
+            // beginning of another request (RFC 9112 §7.1).
+            *body = None;
+        }
         progress.received += body.as_ref().map_or(0, |octets| octets.len() as u64);
         let limit = self.pipeline.policy.server.limits.body;
         let upgraded = progress.handed.as_ref().is_some_and(|handed| handed.upgrades);
@@ -172,7 +185,8 @@ impl ProxyHttp for Front {
         error
     }
 
-    /// RFC 9110 §9.2.2: only what is safe is sent again, once, and only if a pooled connection broke before any answer.
+    /// RFC 9110 §9.2.2: only what is safe is sent again, once, and only if a pooled connection broke before any answer. A
+    /// route that `writes` by GET says that GET is not safe there.
     fn error_while_proxy(
         &self,
         peer: &HttpPeer,
@@ -182,7 +196,8 @@ impl ProxyHttp for Front {
         reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
-        let safe = matches!(session.req_header().method.as_str(), "GET" | "HEAD" | "OPTIONS");
+        let mutates = progress.handed.as_ref().is_some_and(|handed| handed.passage.mutation.is_some());
+        let safe = !mutates && matches!(session.req_header().method.as_str(), "GET" | "HEAD" | "OPTIONS");
         if safe && !progress.repeated && !progress.answered && !session.as_ref().retry_buffer_truncated() {
             error.retry.decide_reuse(reused);
         } else {
@@ -382,30 +397,37 @@ impl Front {
     }
 
     /// What is to become of an HTTP/2 request.
-    async fn judge(&self, session: &mut Session) -> pingora::Result<Handled> {
+    async fn judge(&self, session: &mut Session, progress: &mut Progress) -> pingora::Result<Handled> {
         let request = match self.read(session) {
             Ok(request) => request,
             Err(Refusal { status, why }) => return Ok(Handled::Answer(self.pipeline.refuse(None, status, why))),
         };
-        let policy = &self.pipeline.policy;
-        let length = crate::message::content_length(&request.fields).ok().flatten();
-        if policy.server.limits.body > 0 && length.is_some_and(|length| length > policy.server.limits.body) {
-            let why = "The request's body is longer than is taken here.";
-            return Ok(Handled::Answer(self.pipeline.refuse(Some(&request), 413, why)));
+        let limit = self.pipeline.policy.server.limits.body;
+        let announced = crate::message::content_length(&request.fields).ok().flatten();
+        if limit > 0 && announced.is_some_and(|length| length > limit) {
+            return Ok(self.refuse(&request, TOO_LONG));
         }
-        let short = !request.has_body || length.is_some_and(|length| length <= policy.origin.request_buffer);
+        if request.method == "TRACE" {
+            return Ok(Handled::Answer(trace::answer(&self.pipeline, &request)));
+        }
         let passed = match self.pipeline.classify(&request) {
             Class::Retrieve if !request.has_body => return Ok(self.pipeline.retrieve(request, None).await),
-            Class::Mutate if short => {
-                let patience = limited(policy.server.limits.idle_timeout);
-                let body = read_whole(session, length.unwrap_or(0), patience).await?;
-                return Ok(Handled::Answer(self.pipeline.mutate(request, body, None).await));
-            }
+            Class::Mutate => match http2::body(session, announced, &self.pipeline.policy).await? {
+                Body::Whole(body) => return Ok(Handled::Answer(self.pipeline.mutate(request, body, None).await)),
+                Body::Refused(refusal) => return Ok(self.refuse(&request, refusal)),
+                Body::Long(read) => {
+                    progress.read_ahead = read;
+                    self.pipeline.pass(&request, Detail::Pass).await
+                }
+            },
             Class::Pass(why) => self.pipeline.pass(&request, why).await,
             Class::Retrieve => self.pipeline.pass(&request, Detail::RequestBody).await,
-            Class::Mutate => self.pipeline.pass(&request, Detail::Pass).await,
         };
         Ok(passed.map_or_else(Handled::Answer, Handled::Pass))
+    }
+
+    fn refuse(&self, request: &Request, Refusal { status, why }: Refusal) -> Handled {
+        Handled::Answer(self.pipeline.refuse(Some(request), status, why))
     }
 
     /// Sends what the pipeline answered, and records it.
@@ -417,23 +439,6 @@ impl Front {
         self.pipeline.observe(&exchange);
         outcome
     }
-}
-
-/// The body of an HTTP/2 request whose length is known; `patience` is for each part of it.
-async fn read_whole(session: &mut Session, length: u64, patience: Duration) -> pingora::Result<Bytes> {
-    let late = |_| {
-        let mut error = Error::new(ErrorType::ReadTimedout);
-        error.as_down();
-        error
-    };
-    let mut body = BytesMut::new();
-    while let Some(octets) = timeout(patience, session.read_request_body()).await.map_err(late)?? {
-        body.extend_from_slice(&octets);
-        if body.len() as u64 > length {
-            return Err(status_error(400));
-        }
-    }
-    if body.len() as u64 == length { Ok(body.freeze()) } else { Err(status_error(400)) }
 }
 
 /// Writes an answer through Pingora.
@@ -523,7 +528,7 @@ fn head_of(response: &ResponseHeader) -> Head {
     Head { status: response.status.as_u16(), reason: reason.into(), fields }
 }
 
-fn status_error(status: u16) -> Box<Error> {
+pub(super) fn status_error(status: u16) -> Box<Error> {
     let mut error = Error::new(ErrorType::HTTPStatus(status));
     error.as_down();
     error

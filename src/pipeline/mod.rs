@@ -313,6 +313,10 @@ fn own_answer(mut exchange: Exchange, status: u16, why: &str) -> Answer {
     if status == 503 {
         fields.push("Retry-After", "1");
     }
+    if status == 405 {
+        // RFC 9110 §15.5.6; the origin knows which of these it takes.
+        fields.push("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    }
     fields.push("Date", crate::field::date::HttpDate(exchange.at.wall_seconds()).to_string());
     fields.push("Cache-Status", exchange.cache_status.to_string());
     let content = if exchange.method == "HEAD" { Content::Empty } else { Content::Whole(body) };

@@ -23,11 +23,11 @@ fn sigterm_lets_what_is_in_flight_end() {
         client
     };
     let (mut cached, mut streamed) = (ask("/a/1"), ask("/unnamed"));
-    proxy.terminate();
+    proxy.program.terminate();
     open.send(()).expect("the origin waits");
     open.send(()).expect("the origin waits");
     assert_eq!((cached.response().text(), streamed.response().text()), ("true", "true"));
-    assert_eq!(proxy.wait().code(), Some(0));
+    assert_eq!(proxy.program.wait().code(), Some(0));
 }
 
 #[test]
@@ -37,8 +37,8 @@ fn sigterm_ends_an_idle_proxy_at_once() {
     let mut idle = proxy.connect();
     idle.ask("GET /a/1", &[], "");
     assert_eq!(idle.response().status(), 200);
-    proxy.terminate();
-    assert_eq!(proxy.wait().code(), Some(0), "nothing is in flight, so an hour is not waited for");
+    proxy.program.terminate();
+    assert_eq!(proxy.program.wait().code(), Some(0), "nothing is in flight, so an hour is not waited for");
 }
 
 #[test]
@@ -52,8 +52,8 @@ fn drain_is_the_longest_that_a_request_is_waited_for() {
     let mut client = proxy.connect();
     client.ask("GET /a/1", &[], "");
     origin.asked();
-    proxy.terminate();
-    assert_eq!(proxy.wait().code(), Some(0));
+    proxy.program.terminate();
+    assert_eq!(proxy.program.wait().code(), Some(0));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn the_access_log_tells_each_exchange_and_no_secret() {
     for line in ["GET /a/1?page=2&token=hunter2&hunter3", "GET /a/1?page=2&token=hunter2&hunter3", "PUT /a/1"] {
         let fields = ["Authorization: Bearer hunter4", "Cookie: session=hunter5", "X-Api-Key: hunter6"];
         assert_eq!(proxy.ask(line, &fields, "").status(), 200);
-        printed.push(proxy.printed.recv().expect("it runs and logs"));
+        printed.push(proxy.program.printed.recv().expect("it runs and logs"));
     }
     assert!(printed.iter().all(|line| !line.contains("hunter")), "{printed:?}");
     let told: Vec<serde_json::Value> =

@@ -116,6 +116,48 @@ fn json_that_ends_with_its_connection_is_stored_only_if_it_parses() {
     assert_eq!(whole.times_asked(), 1);
 }
 
+/// The proxy closes a silent connection later than the quarantine ends, so that its end can be waited for.
+const SHORT_QUARANTINE: &str = "origin.quarantine = \"3s\"\nserver.limits.idle_timeout = \"4s\"\n";
+
+#[test]
+fn a_mutation_without_an_answer_is_sent_once_and_keeps_what_it_touched_out_of_the_store() {
+    let origin = Origin::start(|request, peer| {
+        if request.line().starts_with("PUT") {
+            return After::Reset;
+        }
+        write(peer, json(&[], r#"{"id":1}"#).as_bytes());
+        After::Keep
+    });
+    let proxy = Proxy::start(&format!("{SHORT_QUARANTINE}origin.url = \"{}\"\n{CACHED}", origin.url));
+    let (item, list, other) = ("/a/1", "/a", "/a/2");
+    for path in [item, list, other] {
+        proxy.get(path);
+    }
+    assert_eq!(origin.times_asked(), 3);
+
+    // It goes out on the connection that the GETs left in the pool, where a request that may be repeated would be.
+    let mut client = proxy.connect();
+    client.ask("PUT /a/1", &[], r#"{"id":1}"#);
+    let put = client.response();
+    assert_eq!(put.status(), 502, "{put:?}");
+    assert!(put.cache_status().contains("detail=protocol"), "{put:?}");
+    assert_eq!(origin.times_asked(), 1, "the PUT came once");
+
+    for path in [item, list, item, list] {
+        let answer = proxy.get(path);
+        assert!(!answer.cache_status().contains("; stored"), "{answer:?}");
+        assert_eq!(origin.times_asked(), 1, "{path} is in quarantine");
+    }
+    assert!(proxy.get(other).cache_status().starts_with("freshgate; hit"), "another item was not touched");
+
+    assert!(client.is_closed(), "the quarantine is over by now");
+    for path in [item, list] {
+        assert!(proxy.get(path).cache_status().contains("; stored"), "{path}");
+        assert!(proxy.get(path).cache_status().starts_with("freshgate; hit"), "{path}");
+        assert_eq!(origin.times_asked(), 1);
+    }
+}
+
 #[test]
 fn stale_is_served_where_an_origin_fails() {
     let broken = std::sync::Arc::new(AtomicBool::new(false));

@@ -38,7 +38,7 @@ fn a_large_upload_goes_through_in_flat_memory() {
     });
     let proxy = Proxy::caching(&origin.url);
     assert_eq!(proxy.get("/warm").status(), 200);
-    let before = proxy.peak_memory();
+    let before = proxy.program.peak_memory();
 
     let mut client = proxy.connect();
     client.send(format!("PUT /files/1 HTTP/1.1\r\nHost: shop.test\r\nContent-Length: {LARGE}\r\n\r\n"));
@@ -59,7 +59,7 @@ fn a_large_download_goes_through_in_flat_memory() {
         After::Keep
     });
     let proxy = Proxy::caching(&origin.url);
-    let before = proxy.peak_memory();
+    let before = proxy.program.peak_memory();
     for path in ["/files/1", "/a/1"] {
         let mut client = proxy.connect();
         client.ask(&format!("GET {path}"), &[], "");
@@ -76,7 +76,7 @@ fn a_large_download_goes_through_in_flat_memory() {
 
 #[track_caller]
 fn assert_grew_little(proxy: &Proxy, before: u64) {
-    let grown = proxy.peak_memory().saturating_sub(before);
+    let grown = proxy.program.peak_memory().saturating_sub(before);
     assert!(grown < LARGE as u64 / 2, "memory grew by {} MiB for a body of 64 MiB", grown / MIB as u64);
 }
 
@@ -93,7 +93,7 @@ fn a_slow_reader_holds_the_origin_back() {
         After::Keep
     });
     let proxy = Proxy::caching(&origin.url);
-    let before = proxy.peak_memory();
+    let before = proxy.program.peak_memory();
     let mut client = proxy.connect();
     client.ask("GET /files/1", &[], "");
     client.head();
@@ -426,7 +426,7 @@ fn no_query_is_in_the_log() {
         assert_eq!(client.response().status(), 200, "{target}");
     }
     assert_eq!(origin.times_asked(), 3, "it was sent twice");
-    assert!(!proxy.log().contains("s3cret"), "{}", proxy.log());
+    assert!(!proxy.program.log().contains("s3cret"), "{}", proxy.program.log());
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The program under test, started on free ports and killed when it goes out of scope.
 
-use crate::wire::{Connection, Response};
+use crate::wire::{Connection, PATIENCE, Response};
+use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use tempfile::TempDir;
 
@@ -16,14 +17,9 @@ const LISTENERS: &str = "server.listen = \"127.0.0.1:0\"\nadmin.listen = \"127.0
 pub struct Proxy {
     pub address: SocketAddr,
     pub admin: SocketAddr,
-    /// What it prints after its addresses.
-    pub printed: Receiver<String>,
-    child: Child,
-    folder: TempDir,
+    /// What it prints after its addresses is still to come.
+    pub program: Program,
 }
-
-/// What a proxy says of itself, in its folder.
-const LOG: &str = "stderr";
 
 impl Proxy {
     /// Starts one with a configuration that names its origin.
@@ -38,33 +34,22 @@ impl Proxy {
         let folder = TempDir::new().expect("a folder can be made");
         let file = folder.path().join("freshgate.toml");
         fs::write(&file, format!("{LISTENERS}{config}")).expect("a file can be written");
-        let log = fs::File::create(folder.path().join(LOG)).expect("a file can be written");
-        let mut child = freshgate()
-            .args(["serve", "--config"])
-            .arg(&file)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the program was built for this test");
-        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
-        let (mut listening, mut admin) = (None, None);
-        while listening.is_none() || admin.is_none() {
-            let line = lines.next().expect("the program says `listening on` and `admin on` before it ends");
-            let after = |words| line.strip_prefix(words).map(|address| address.trim().parse().expect("an address"));
-            listening = listening.or_else(|| after("listening on "));
-            admin = admin.or_else(|| after("admin on "));
-        }
-        let (print, printed) = channel();
-        // Printed lines are taken to the end, so that no program waits for a full pipe.
-        thread::spawn(move || lines.for_each(|line| drop(print.send(line))));
-        let [address, admin] = [listening, admin].map(|address| address.expect("the loop ends with both"));
-        Proxy { address, admin, printed, child, folder }
+        let file = file.to_str().expect("a temporary path is text").to_owned();
+        Proxy::of(Program::start(folder, &[&["serve", "--config", &file], arguments].concat()))
     }
 
-    /// Everything it has said on stderr so far.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join(LOG)).expect("it was created")
+    /// Starts one without any file, as a first run does.
+    #[track_caller]
+    pub fn without_a_file(arguments: &[&str]) -> Proxy {
+        let folder = TempDir::new().expect("a folder can be made");
+        Proxy::of(Program::start(folder, &[&["serve", "--listen", "127.0.0.1:0"], arguments].concat()))
+    }
+
+    #[track_caller]
+    fn of(program: Program) -> Proxy {
+        let listening =
+            |words| program.prints(|line| Some(line.strip_prefix(words)?.trim().parse().expect("an address")));
+        Proxy { address: listening("listening on "), admin: listening("admin on "), program }
     }
 
     /// A proxy whose paths below `/a` are cached in scope `public`, and all others in plain mode.
@@ -80,9 +65,13 @@ impl Proxy {
     /// One exchange on a connection of its own.
     #[track_caller]
     pub fn ask(&self, line: &str, fields: &[&str], body: &str) -> Response {
-        let mut connection = self.connect();
-        connection.ask(line, fields, body);
-        connection.response()
+        asked(self.address, line, fields, body)
+    }
+
+    /// What `/stats` on the admin listener says.
+    #[track_caller]
+    pub fn stats(&self) -> Value {
+        stats(self.admin)
     }
 
     #[track_caller]
@@ -93,10 +82,67 @@ impl Proxy {
     /// Makes all that is stored stale, as `freshgate purge --soft --all` does: no test waits for time to pass.
     #[track_caller]
     pub fn expire_all(&self) {
-        let mut admin = Connection::open(self.admin);
-        admin.ask("POST /purge", &["Host: localhost", "Content-Type: application/json"], r#"{"all":true,"soft":true}"#);
-        let answer = admin.response();
+        let all = r#"{"all":true,"soft":true}"#;
+        let answer = asked(self.admin, "POST /purge", &["Host: localhost", "Content-Type: application/json"], all);
         assert_eq!(answer.status(), 200, "{answer:?}");
+    }
+}
+
+/// One exchange on a connection of its own.
+#[track_caller]
+fn asked(address: SocketAddr, line: &str, fields: &[&str], body: &str) -> Response {
+    let mut connection = Connection::open(address);
+    connection.ask(line, fields, body);
+    connection.response()
+}
+
+/// What `/stats` of an admin listener says.
+#[track_caller]
+pub fn stats(admin: SocketAddr) -> Value {
+    let answer = asked(admin, "GET /stats", &["Host: localhost"], "");
+    serde_json::from_slice(&answer.body).expect("the answer is JSON")
+}
+
+/// The program, running.
+pub struct Program {
+    /// The lines of its stdout that nobody has taken.
+    pub printed: Receiver<String>,
+    child: Child,
+    folder: TempDir,
+}
+
+/// What a program says of itself, in its folder.
+const LOG: &str = "stderr";
+
+impl Program {
+    /// Starts it in a folder of its own.
+    #[track_caller]
+    pub fn start(folder: TempDir, arguments: &[&str]) -> Program {
+        let log = fs::File::create(folder.path().join(LOG)).expect("a file can be written");
+        let mut program = freshgate();
+        program.args(arguments).current_dir(&folder).stdout(Stdio::piped()).stderr(log);
+        let mut child = program.spawn().expect("the program was built for this test");
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+        let (print, printed) = channel();
+        // Printed lines are taken to the end, so that no program waits for a full pipe.
+        thread::spawn(move || lines.for_each(|line| drop(print.send(line))));
+        Program { printed, child, folder }
+    }
+
+    /// Takes lines up to one in which `found` finds something; waits for it.
+    #[track_caller]
+    pub fn prints<T>(&self, found: impl Fn(&str) -> Option<T>) -> T {
+        loop {
+            let line = self.printed.recv_timeout(PATIENCE).expect("the program prints the line before it ends");
+            if let Some(found) = found(&line) {
+                return found;
+            }
+        }
+    }
+
+    /// Everything it has said on stderr so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join(LOG)).expect("it was created")
     }
 
     /// The most memory it has held so far, in bytes (`VmHWM`, proc_pid_status(5)).
@@ -112,13 +158,28 @@ impl Proxy {
         assert!(sent.expect("there is a shell").success());
     }
 
+    /// Waits for its end, which closes its stdout; the lines it still printed, and how it ended.
+    #[track_caller]
+    pub fn end(&mut self) -> (Vec<String>, ExitStatus) {
+        let mut rest = Vec::new();
+        loop {
+            match self.printed.recv_timeout(PATIENCE) {
+                Ok(line) => rest.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("the program does not end; it printed {rest:?}"),
+            }
+        }
+        (rest, self.child.wait().expect("it was started"))
+    }
+
     /// Waits for its end.
+    #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
-        self.child.wait().expect("it was started")
+        self.end().1
     }
 }
 
-impl Drop for Proxy {
+impl Drop for Program {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();

@@ -87,7 +87,10 @@ pub fn run_command(args: &Args) -> ExitCode {
         }
     };
     let mut out = io::stdout();
-    let day = run(options, policy, Arc::new(SystemClock), &mut out, start);
+    let day = async {
+        let told = serve::told_to_stop()?;
+        run(options, policy, Arc::new(SystemClock), &mut out, start, told).await
+    };
     match runtime.block_on(day) {
         Ok(summary) => {
             print!("\n{summary}");
@@ -138,7 +141,7 @@ pub struct Running {
 /// How often a line is printed.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs one day, writing lines to `out` as it goes, and returns its numbers.
+/// Runs one day, writing lines to `out` as it goes, and returns its numbers; a day that is `told` to stop ends there.
 ///
 /// `policy` is the unshortened one; its origin and listener are replaced. `start_proxy` is given what the proxy is to
 /// run with and returns once it listens.
@@ -151,6 +154,7 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     out: &mut (dyn io::Write + Send),
     start_proxy: impl AsyncFnOnce(Policy) -> io::Result<Running>,
+    told: impl Future<Output = ()>,
 ) -> io::Result<Summary> {
     let Options { listen, seed, factor, until } = options;
     let api = Arc::new(Api::new(seed, SECRET.as_bytes(), factor, Arc::clone(&clock)));
@@ -165,11 +169,13 @@ pub async fn run(
     let events = day::schedule(seed).into_iter().filter(|event| event.at < until).collect();
     let today = Shortened::open(clock, factor);
     let mut work = pin!(Arc::clone(&cashiers).work_through(events, today.clone()));
+    let mut told = pin!(told);
     let mut lines = tokio::time::interval(LINE_EVERY);
     lines.tick().await;
     loop {
         tokio::select! {
             () = &mut work => break,
+            () = &mut told => break,
             _ = lines.tick() => {
                 writeln!(out, "{}", Line { at: today.time(), tally: cashiers.tally(), origin: api.all_gets() })?;
             }
@@ -201,11 +207,12 @@ mod tests {
         let until = Duration::from_secs(60);
         let options = Options { listen: loopback, seed: 1, factor: 30_000, until };
         let mut out = Vec::new();
-        let summary = run(options, fixture::pos(), Arc::new(SystemClock), &mut out, async |policy| {
+        let start = async |policy: Policy| {
             assert_eq!(policy.server.listen, [loopback]);
             let origin: SocketAddr = policy.origin.authority().parse().map_err(io::Error::other)?;
             Ok(Running { public: origin, page: "http://127.0.0.1:9090/".into() })
-        });
+        };
+        let summary = run(options, fixture::pos(), Arc::new(SystemClock), &mut out, start, std::future::pending());
         let summary = summary.await.expect("a day");
         assert_eq!((summary.origin.count, summary.origin.bytes), (summary.tally.gets, summary.tally.bytes));
         assert!(summary.tally.gets > 100 && summary.tally.is_clean(), "{summary}");
