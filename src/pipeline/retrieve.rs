@@ -5,7 +5,7 @@ use crate::field::connection;
 use crate::origin::{Interim, OriginError, OriginErrorKind, rescue};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::fetch::{Arrival, Fetch, Landing, Shared, Whole};
-use crate::pipeline::subject::Subject;
+use crate::pipeline::subject::{Subject, is_negative};
 use crate::pipeline::{Answer, Content, Handled, Pipeline, own_answer};
 use crate::policy::{Freshness as Lifetime, Mode, Route};
 use crate::semantics::answer;
@@ -41,6 +41,21 @@ enum NoCandidate {
     Streams(Detail),
     /// Its responses are each caller's own.
     Apart,
+}
+
+/// Where a request stands when it begins to wait.
+#[derive(Clone, Copy)]
+struct Joined {
+    epoch: Epoch,
+    /// Mutations of the collection that had begun.
+    creations: u64,
+}
+
+impl Joined {
+    fn now(pipeline: &Pipeline, flying: &Subject) -> Self {
+        let fences = &pipeline.store.fences;
+        Joined { epoch: fences.epoch(&flying.slots), creations: fences.begun(&flying.negative_slots) }
+    }
 }
 
 type Deadline = Pin<Box<tokio::time::Sleep>>;
@@ -97,15 +112,15 @@ impl Pipeline {
             let admitted = self.admits(&subject, self.policy.identity.accepted_for, now);
             // One whose right to share has not been shown neither leads those who may share, nor waits for them.
             let flying = if admitted { subject.clone() } else { Arc::new(subject.apart(self)) };
-            let epoch = self.store.fences.epoch(&flying.negative_slots);
-            let arrival = match self.board(&flying, &candidate, epoch) {
+            let joined = Joined::now(self, &flying);
+            let arrival = match self.board(&flying, &candidate, joined.epoch) {
                 Boarding::Lead(pilot) => self.fetch(&subject, &candidate, Some(pilot), interim.take()).arrive().await,
                 Boarding::Wait(landing) => match wait(landing, &mut deadline).await {
                     Landing::Shared(shared) => {
                         let may_share = !admitted || self.may_still_share(&subject);
                         if may_share
                             && let Some(answer) =
-                                self.handed_over(&subject, &flying, &shared, epoch, forwarded, &exchange)
+                                self.handed_over(&subject, &flying, &shared, joined, forwarded, &exchange)
                         {
                             return Handled::Answer(answer);
                         }
@@ -161,10 +176,9 @@ impl Pipeline {
     fn board(&self, subject: &Subject, candidate: &Candidate, epoch: Epoch) -> Boarding<Landing> {
         let fences = &self.store.fences;
         let key = self.store.variant_key(&subject.key, &subject.request.fields);
-        // It may bring a 404, which a creation that has begun must not be answered with.
-        let joinable = |then| fences.may_join(&subject.negative_slots, then, &subject.place.path);
         // Where nothing can be shared, a flight would only make a queue: everybody leads their own.
-        self.flights.board(&key, epoch, |then| !candidate.alone && joinable(then))
+        self.flights
+            .board(&key, epoch, |then| !candidate.alone && fences.may_join(&subject.slots, then, &subject.place.path))
     }
 
     fn fetch(
@@ -190,7 +204,7 @@ impl Pipeline {
         if !self.may_work_in_background(now) {
             return;
         }
-        let epoch = self.store.fences.epoch(&subject.negative_slots);
+        let epoch = self.store.fences.epoch(&subject.slots);
         // Only who is admitted is answered with what is stored, and only then is it renewed.
         if let Boarding::Lead(pilot) = self.board(subject, candidate, epoch) {
             self.fetch(subject, candidate, Some(pilot), None).launch_in_background();
@@ -203,14 +217,17 @@ impl Pipeline {
         subject: &Subject,
         flying: &Subject,
         shared: &Shared,
-        joined: Epoch,
+        joined: Joined,
         mut forwarded: Forwarded,
         exchange: &Exchange,
     ) -> Option<Answer> {
         let response = shared.storable.response();
         let slots = flying.slots_for(response.status);
         let same_variant = subject.variant(shared.storable.vary(), &subject.request.fields) == shared.variant;
-        if !same_variant || !self.store.may_hand_over(slots, &shared.ticket, joined, &subject.place.path) {
+        // Whoever came during a creation may have seen what it made in its collection, and is not told that there is none.
+        let from_before_a_creation = is_negative(response.status) && joined.creations != shared.ticket.creations();
+        let stands = self.store.may_hand_over(slots, &shared.ticket, joined.epoch, &subject.place.path);
+        if !same_variant || !stands || from_before_a_creation {
             return None;
         }
         forwarded.collapsed = true;

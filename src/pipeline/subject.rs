@@ -33,6 +33,11 @@ pub struct Subject {
     pub credential_slots: Slots,
 }
 
+/// Whether the status says that there is nothing: what `negative` governs.
+pub fn is_negative(status: u16) -> bool {
+    matches!(status, 404 | 410)
+}
+
 impl Subject {
     /// Everything that is decided before the store is asked.
     pub fn of(pipeline: &Pipeline, request: Request) -> Self {
@@ -103,7 +108,7 @@ impl Subject {
 
     /// The fences that a response of this status stands behind.
     pub fn slots_for(&self, status: u16) -> &Slots {
-        if matches!(status, 404 | 410) { &self.negative_slots } else { &self.slots }
+        if is_negative(status) { &self.negative_slots } else { &self.slots }
     }
 
     /// Which variant a request with these fields selects, once the names that vary are known.

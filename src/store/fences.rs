@@ -106,7 +106,7 @@ pub struct Fences {
     expired: Column<AtomicU64>,
     /// The boot time in milliseconds at which the quarantine ends.
     quarantine: Column<AtomicU64>,
-    /// Mutations that ever began.
+    /// Mutations that ever began, and answers that may have shown one.
     raised: Column<AtomicU32>,
     /// Mutations in flight.
     in_flight: Column<AtomicU32>,
@@ -169,6 +169,11 @@ impl Fences {
         for count in self.in_flight.of(slots) {
             count.fetch_add(1, SeqCst);
         }
+        self.part(slots);
+    }
+
+    /// Whoever comes from here on joins no fetch of these keys from before.
+    pub fn part(&self, slots: &Slots) {
         for count in self.raised.of(slots) {
             count.fetch_add(1, SeqCst);
         }
@@ -262,8 +267,12 @@ impl Fences {
 
     /// Where a waiter or a flight stands when it begins.
     pub fn epoch(&self, slots: &Slots) -> Epoch {
-        let raised = self.raised.of(slots).map(|count| u64::from(count.load(SeqCst))).sum();
-        Epoch { raised, sequence: self.sequence.load(SeqCst) }
+        Epoch { raised: self.begun(slots), sequence: self.sequence.load(SeqCst) }
+    }
+
+    /// How many mutations of these keys ever began.
+    pub fn begun(&self, slots: &Slots) -> u64 {
+        self.raised.of(slots).map(|count| u64::from(count.load(SeqCst))).sum()
     }
 
     /// Whether a request that begins now may wait for a flight that began at `then`: only if no mutation of what it

@@ -116,12 +116,18 @@ pub enum Selected {
 #[derive(Clone, Debug)]
 pub struct Ticket {
     mark: Mark,
+    creations: u64,
 }
 
 impl Ticket {
     /// The mark that the fetch noted.
     pub fn mark(&self) -> Mark {
         self.mark
+    }
+
+    /// How many mutations of the resource or of its collection had begun by then.
+    pub fn creations(&self) -> u64 {
+        self.creations
     }
 }
 
@@ -213,9 +219,9 @@ impl Store {
         }
     }
 
-    /// A fetch begins.
-    pub fn begin(&self, now: Timestamp) -> Ticket {
-        Ticket { mark: self.fences.mark(now) }
+    /// A fetch begins; its answer, were it a 404, would stand behind these fences.
+    pub fn begin(&self, negative: &Slots, now: Timestamp) -> Ticket {
+        Ticket { mark: self.fences.mark(now), creations: self.fences.begun(negative) }
     }
 
     /// Stores a response, unless something that it shows was invalidated since its fetch began.
@@ -400,9 +406,13 @@ mod tests {
         store.fences.slots(&[FenceKey::All, FenceKey::Entity(ITEMS)])
     }
 
+    fn begin(store: &Store) -> Ticket {
+        store.begin(&slots(store), at(0))
+    }
+
     /// Stores `body` as fetched just now.
     fn put(store: &Store, key: &CacheKey, body: &str, lines: &[(&str, &str)]) -> Result<(), Detail> {
-        put_at(store, &store.begin(at(0)), key, body, lines)
+        put_at(store, &begin(&store), key, body, lines)
     }
 
     fn put_at(
@@ -482,7 +492,7 @@ mod tests {
             storing::decide(&request("GET", "/", &[]), &received, response, &plain(), &Partition::Public, &[])
                 .expect("storable");
         let key = key("/", 0);
-        let put = store.put(&store.begin(at(0)), &key, &red(), &storable, slots(&store), place("/a"));
+        let put = store.put(&begin(&store), &key, &red(), &storable, slots(&store), place("/a"));
         assert_eq!(put, Ok(()));
         let Selected::Response { stored, body, .. } = store.select(&key, &red(), at(0)) else { panic!("it is stored") };
         assert_eq!((&body[..], stored.response.fields.get("x-line")), (&b"X-Line a value"[..], Some(&b"a value"[..])));
@@ -505,7 +515,7 @@ mod tests {
     #[test]
     fn the_fences_keep_out_what_they_overtake() {
         let store = store(MIB);
-        let (key, ticket) = (key("/", 0), store.begin(at(0)));
+        let (key, ticket) = (key("/", 0), begin(&store));
         let slots = slots(&store);
         store.invalidate(Invalidation::of_key(FenceKey::Entity(ITEMS)), true);
         assert_eq!(put_at(&store, &ticket, &key, "expired", &[]), Ok(()));
@@ -555,7 +565,7 @@ mod tests {
     #[test]
     fn what_varies_is_learned_from_what_is_not_stored() {
         let store = store(MIB);
-        let (key, ticket) = (key("/", 0), store.begin(at(0)));
+        let (key, ticket) = (key("/", 0), begin(&store));
         store.invalidate(Invalidation::of_key(FenceKey::All), false);
         assert_eq!(put_at(&store, &ticket, &key, "red", &[("Vary", "X-Colour")]), Err(Detail::Overtaken));
         assert_ne!(store.variant_key(&key, &red()), key);
@@ -597,7 +607,7 @@ mod tests {
         let (name, long) = (Name::Resource(key("/", 0)), Name::Resource(key("/long-enough", 0)));
         let stored = |lines: &[(&str, &str)], path: &str| {
             let store = store(MIB);
-            let (response, mark) = (storable("body", lines).response().clone(), store.begin(at(0)).mark());
+            let (response, mark) = (storable("body", lines).response().clone(), begin(&store).mark());
             Held::Response(Arc::new(Stored { response, slots: slots(&store), mark, place: place(path) }))
         };
         let base = weight(&name, &stored(&[], "/a"));

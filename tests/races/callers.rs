@@ -151,6 +151,28 @@ async fn a_401_ends_the_flight_of_a_caller_who_was_not_accepted() {
     assert_eq!(second.got().await.head.status, 401);
 }
 
+/// Whose right to share was not shown flies beside those who share, and may see what a mutation is about to change sooner
+/// than they do. Once it has seen that, it joins no fetch from before.
+#[tokio::test]
+async fn who_has_seen_a_mutation_under_way_joins_no_fetch_from_before() {
+    let house = shared();
+    fetched(&house, &A, "/items", 200, "old").await;
+    let mutation = house.mutate("POST", "/items").await;
+    let under_way = house.asked("POST", "/items").await;
+    let a = house.get_with("/items", &A).await;
+    let slow = house.asked("GET", "/items").await;
+    fetched(&house, &B, "/items", 200, "new").await;
+    let b = house.get_with("/items", &B).await;
+    let young = house.asked("GET", "/items").await;
+    slow.answer(ok("old"));
+    assert_eq!(a.got().await.text(), "old");
+    assert!(b.waits().await);
+    young.answer(ok("new"));
+    assert_eq!(b.got().await.text(), "new");
+    under_way.answer(ok("done"));
+    assert_eq!(mutation.got().await.head.status, 200);
+}
+
 /// A token is good until it ends, however long its request has been waiting by then.
 #[tokio::test(start_paused = true)]
 async fn a_token_that_ends_while_its_request_waits_gets_nothing_that_is_stored() {

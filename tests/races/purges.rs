@@ -186,7 +186,7 @@ async fn a_purge_of_a_route_looks_at_nothing_that_is_stored() {
         let key = cache_key::of(&Request { path: path.clone(), ..request.clone() }, route, &Partition::Public);
         let place =
             Place { route: route.id, entity: route.entity_id, id: None, path, query: String::new(), fetched_by: None };
-        let stored = store.put(&store.begin(now), &key, &Fields::new(), &storable, slots.clone(), place);
+        let stored = store.put(&store.begin(&slots, now), &key, &Fields::new(), &storable, slots.clone(), place);
         assert_eq!(stored, Ok(()));
     }
     assert_eq!(house.pipeline.matched(&Selector::Route(route.id)) as u64, STORED);
