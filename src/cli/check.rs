@@ -1,6 +1,7 @@
 //! What `freshgate check` prints: each route as it was resolved, where each value came from, what its mutations
 //! invalidate, and what its owner may want to know.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use crate::policy::{
     Credential, Freshness, Mode, OriginCacheControl, Pattern, PatternKind, Policy, Relation, Route, Routes, Scope,
     Token,
 };
+use crate::semantics::invalidation;
 
 /// Print each route's resolved policy, and where each value came from; or all errors at once
 #[derive(Clone, Debug, clap::Args)]
@@ -138,7 +140,7 @@ fn describe(route: &Route, loaded: &Loaded, out: &mut String) {
     for line in wrapped("by default: ", "; ", defaults.iter().map(String::as_str)) {
         write(out, format_args!("      {line}\n"));
     }
-    for advice in advice(route) {
+    for advice in advice(route, routes) {
         for line in wrapped("Advice: ", " ", advice.split(' ')) {
             write(out, format_args!("    {line}\n"));
         }
@@ -296,9 +298,20 @@ fn group(route: &Route, routes: &Routes) -> String {
 
 fn with_relations(own: Vec<String>, route: &Route, pattern: &Pattern, routes: &Routes) -> String {
     let own = if invalidates_itself(route, routes) { Vec::new() } else { own };
-    let named = route.invalidates.iter().filter(|relation| names_all(relation, pattern));
-    let relations = named.map(|relation| relation_text(relation, routes));
+    let relations = route.invalidates.iter().filter_map(|relation| match relation {
+        Relation::Path(path) if !names_all(relation, pattern) => routes_instead_of(path, routes),
+        _ => Some(relation_text(relation, routes)),
+    });
     own.into_iter().chain(relations).collect::<Vec<_>>().join(", ")
+}
+
+/// What a mutation invalidates that lacks a parameter of `path`; `None` where no route begins as that does.
+fn routes_instead_of(path: &str, routes: &Routes) -> Option<String> {
+    let mut entities = BTreeSet::new();
+    let mut each = invalidation::routes_of(path, routes);
+    each.retain(|route| entities.insert(route.entity_id));
+    let whole: Vec<String> = each.into_iter().map(|route| format!("{} (whole)", group(route, routes))).collect();
+    (!whole.is_empty()).then(|| whole.join(", "))
 }
 
 /// Whether a mutation on `pattern` has every parameter that a path asks for.
@@ -318,7 +331,7 @@ fn relation_text(relation: &Relation, routes: &Routes) -> String {
     }
 }
 
-fn advice(route: &Route) -> Vec<String> {
+fn advice(route: &Route, routes: &Routes) -> Vec<String> {
     let mut advice = Vec::new();
     if route.mode == Mode::Pass {
         return advice;
@@ -350,7 +363,10 @@ fn advice(route: &Route) -> Vec<String> {
         let without = route.patterns.iter().filter(|pattern| !names_all(relation, pattern));
         let without = texts(without.map(|pattern| &pattern.text));
         if let (Relation::Path(path), false) = (relation, without.is_empty()) {
-            advice.push(format!("a mutation on {without} lacks what {path} asks for, and leaves it as it is."));
+            let instead = routes_instead_of(path, routes).unwrap_or_else(|| "nothing".to_owned());
+            advice.push(format!(
+                "a mutation on {without} lacks what {path} asks for, and invalidates {instead} in its place."
+            ));
         }
     }
     advice

@@ -161,13 +161,15 @@ fn related(keys: &mut Vec<FenceKey>, selected: &Selected<'_>, routes: &Routes) {
             Relation::Path(template) => match filled(template, &selected.params) {
                 Some(path) => keys.push(FenceKey::Path(routes.without_case(path))),
                 // The mutation's path has no such parameter: what it meant can only be the whole route.
-                None => {
-                    let template = routes.without_case(template.clone());
-                    keys.extend(routes.with_literal_prefix_of(&template).map(|r| FenceKey::Entity(r.entity_id)));
-                }
+                None => keys.extend(routes_of(template, routes).iter().map(|r| FenceKey::Entity(r.entity_id))),
             },
         }
     }
+}
+
+/// The routes that a path of `invalidates` may be of: what falls where a mutation's own path lacks a parameter of it.
+pub fn routes_of<'r>(template: &str, routes: &'r Routes) -> Vec<&'r Route> {
+    routes.with_literal_prefix_of(&routes.without_case(template.to_owned())).collect()
 }
 
 /// A template with every `{name}` replaced; `None` where a parameter is missing.
