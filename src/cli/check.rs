@@ -10,6 +10,7 @@ use crate::cli::admin_client::{Failure, Target};
 use crate::cli::serve::CONFIG;
 use crate::cli::stats;
 use crate::config::{self, Loaded, Overrides, Source, show_duration, show_size};
+use crate::edge::admin::StatsAnswer;
 use crate::policy::{
     Credential, Freshness, Mode, OriginCacheControl, Pattern, PatternKind, Policy, Relation, Route, Routes, Scope,
     Token,
@@ -26,18 +27,15 @@ pub struct Args {
     admin: Option<String>,
 }
 
-/// Prints the report, or what is wrong with the file; with `--admin` also which routes a running proxy demoted.
+/// Prints the report, or what is wrong with the file; with `--admin` also which routes a running proxy demoted, and which
+/// mutations it saw do nothing.
 pub fn run(args: &Args) -> ExitCode {
     let code = check(args);
     let Some(admin) = args.admin.clone().filter(|_| code == ExitCode::SUCCESS) else { return code };
     let target = Target { admin };
     match target.get("/stats").and_then(|answer| stats::read(&target, answer)) {
-        Ok(answer) if answer.demoted.is_empty() => {
-            println!("\n{} keeps no route's callers apart that were to share.", target.admin);
-            code
-        }
         Ok(answer) => {
-            print!("{}", stats::kept_apart(&answer.demoted));
+            print!("{}", found_out(&answer, &target.admin));
             code
         }
         Err(Failure { code, message }) => {
@@ -45,6 +43,24 @@ pub fn run(args: &Args) -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// What a running proxy has found out of the routes.
+fn found_out(answer: &StatsAnswer, admin: &str) -> String {
+    let mut out = stats::kept_apart(&answer.demoted);
+    if answer.demoted.is_empty() {
+        write(&mut out, format_args!("\n{admin} keeps no route's callers apart that were to share.\n"));
+    }
+    match stats::unmatched(&answer.stats.unmatched) {
+        none if none.is_empty() => {
+            write(
+                &mut out,
+                format_args!("{admin} has seen no mutation without a route, or that invalidated nothing.\n"),
+            );
+        }
+        some => out.push_str(&some),
+    }
+    out
 }
 
 fn check(args: &Args) -> ExitCode {
@@ -333,6 +349,14 @@ fn relation_text(relation: &Relation, routes: &Routes) -> String {
 
 fn advice(route: &Route, routes: &Routes) -> Vec<String> {
     let mut advice = Vec::new();
+    let fruitless = route.patterns.iter().filter(|pattern| invalidation::is_fruitless(pattern, routes));
+    let fruitless = texts(fruitless.map(|pattern| &pattern.text));
+    if !fruitless.is_empty() {
+        advice.push(format!(
+            "a mutation on {fruitless} invalidates nothing that is stored. If it changes what another route shows, \
+             name that route in `invalidates`."
+        ));
+    }
     if route.mode == Mode::Pass {
         return advice;
     }

@@ -81,7 +81,7 @@ pub fn render(answer: &StatsAnswer) -> String {
     match &answer.learned {
         Some(learned) => write!(text, "\n{}", learned.text(LEARNED)).expect("a string takes everything"),
         // In the first run nothing is stored, so nothing can be stale.
-        None => unmatched(&mut text, &stats.unmatched),
+        None => text.push_str(&unmatched(&stats.unmatched)),
     }
     text
 }
@@ -97,13 +97,16 @@ pub fn kept_apart(demoted: &[String]) -> String {
     demoted.iter().map(line).collect()
 }
 
-fn unmatched(text: &mut String, mutations: &[Unmatched]) {
+/// The mutations that no route describes; nothing where there is none.
+pub fn unmatched(mutations: &[Unmatched]) -> String {
+    let mut text = String::new();
     if !mutations.is_empty() {
         text.push_str("\nmutations that no route names, or that invalidated nothing:\n");
     }
     for Unmatched { method, path, times } in mutations {
         writeln!(text, "    {method} {path}, {times} times").expect("a string takes everything");
     }
+    text
 }
 
 fn row(route: &RouteStats) -> [String; 10] {

@@ -410,7 +410,7 @@ impl Barrier {
             let slots = self.pipeline.store.fences.slots(&invalidation.keys);
             self.pipeline.store.fences.quarantine(&slots, now + unsettled);
         }
-        let count = invalidation.keys.len();
+        let count = invalidation::reach(&invalidation, &self.pipeline.policy.routes);
         if outcome == Outcome::Accepted && self.state().ended {
             self.invalidate_once_more(invalidation.clone(), unsettled);
         }
