@@ -270,7 +270,7 @@ impl ProxyHttp for Front {
         passage.exchange.origin_requests = 1;
         match &mut passage.mutation {
             Some(mutation) => mutation.head(&head_of(response)),
-            None => self.pipeline.heed_refusal(request, status),
+            None => self.pipeline.heed_passed(request, &passage.asked, status),
         }
         // A slot at the origin is for those who wait for a head; a stream may last for hours.
         passage.permit = None;

@@ -8,7 +8,8 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::subject::Subject;
 use crate::policy::{Route, RouteId, Scope};
 use crate::semantics::cache_key::Partition;
-use crate::semantics::invalidation::{FenceKey, Invalidation};
+use crate::semantics::invalidation::{self, FenceKey, Invalidation};
+use crate::semantics::request::Request;
 use crate::semantics::reuse::Standing;
 use crate::store::Ticket;
 use crate::store::fences::Mark;
@@ -34,6 +35,13 @@ impl Demoted {
     fn insert(&self, route: RouteId) -> bool {
         self.0.get(usize::from(route.0)).is_some_and(|demoted| !demoted.swap(true, SeqCst))
     }
+}
+
+/// Whether a request asks for a representation and nothing else. One whose field puts OPTIONS in place of GET does not:
+/// many an origin answers that to anybody.
+fn reads(request: &Request) -> bool {
+    let reading = |method: &[u8]| method.eq_ignore_ascii_case(b"GET") || method.eq_ignore_ascii_case(b"HEAD");
+    matches!(request.method.as_str(), "GET" | "HEAD") && invalidation::overrides(&request.fields).all(reading)
 }
 
 impl Pipeline {
@@ -79,6 +87,21 @@ impl Pipeline {
             }
             status => self.refused(caller, &subject.place.path, status),
         }
+    }
+
+    /// What the status of a final response that streams past the store says of the caller's credential: the same as one
+    /// to a fetch, where the origin was asked to be read. It counts from when it was asked, not from when its head came:
+    /// a request that streams may have been long under way.
+    pub fn heed_passed(&self, request: &Request, asked: &Ticket, status: u16) {
+        if !reads(request) {
+            return self.heed_refusal(request, status);
+        }
+        let mut subject = Subject::of(self, request.clone());
+        if subject.place.query != request.query.as_deref().unwrap_or_default() {
+            // A parameter that the route ignores was sent on. Whatever it did, a fetch of this URL is sent without.
+            subject = subject.apart(self);
+        }
+        self.heed_credential(&subject, asked, status, asked.mark().at());
     }
 
     /// Keeps the route's callers apart from here on: two of them, who were to share, were told different things.

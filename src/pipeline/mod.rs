@@ -24,9 +24,9 @@ use crate::policy::{Policy, Routes};
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
 use crate::semantics::invalidation;
 use crate::semantics::request::Request;
-use crate::store::Store;
 use crate::store::fences::Mark;
 use crate::store::flight::Flights;
+use crate::store::{Store, Ticket};
 use admission::Demoted;
 use bytes::Bytes;
 use exchange::Exchange;
@@ -103,6 +103,8 @@ pub struct Passage {
     pub evaluated: bool,
     /// One of the origin's `max_concurrent`; held until the final head has come.
     pub permit: Option<Permit>,
+    /// Noted before the request is sent: a refusal that comes after it has the last word.
+    pub asked: Ticket,
 }
 
 /// Leave to have one request at the origin.
@@ -221,7 +223,8 @@ impl Pipeline {
         };
         let evaluated = leave.as_ref().is_some_and(|leave| leave.evaluated);
         let mutation = leave.map(|leave| StreamedMutation::begin(self, request, leave.turn));
-        Ok(Passage { exchange, mutation, evaluated, permit: Some(permit) })
+        let asked = self.store.begin(self.clock.now());
+        Ok(Passage { exchange, mutation, evaluated, permit: Some(permit), asked })
     }
 
     /// Hands the finished record of an exchange to whoever counts.

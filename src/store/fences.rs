@@ -71,6 +71,11 @@ pub struct Mark {
 impl Mark {
     /// Before anything happened.
     pub const BEGINNING: Mark = Mark { sequence: 0, at: Timestamp { wall_ms: 0, boot_ms: 0 } };
+
+    /// When it was noted.
+    pub fn at(self) -> Timestamp {
+        self.at
+    }
 }
 
 /// How many mutations had begun, and the sequence, when a flight began or was joined.

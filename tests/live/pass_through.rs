@@ -30,6 +30,24 @@ fn a_401_to_what_is_passed_on_ends_what_is_stored_for_its_caller() {
     assert_eq!((get("/me"), origin.times_asked()), (200, 1), "the origin has the word");
 }
 
+/// A caller whose app polls a stream need not be asked about again.
+#[test]
+fn a_200_to_what_is_passed_on_accepts_its_caller() {
+    let origin = Origin::start(|request, peer| {
+        let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned();
+        let answer = if request.line().starts_with("GET /me") { missing } else { json(&[], "streamed") };
+        write(peer, answer.as_bytes());
+        After::Keep
+    });
+    let routes = "[[route]]\nname = \"me\"\npaths = [\"/me\"]\nfresh = \"5m\"\nnegative = \"5m\"\n\
+                  [[route]]\nname = \"stream\"\npaths = [\"/stream\"]\nmode = \"pass\"\n";
+    let proxy = Proxy::start(&format!("[origin]\nurl = \"{}\"\n{routes}", origin.url));
+    let get = |path: &str| proxy.ask(&format!("GET {path}"), &["Authorization: Bearer alice"], "").status();
+    assert_eq!((get("/me"), get("/me"), origin.times_asked()), (404, 404, 2), "a 404 accepts nobody");
+    assert_eq!((get("/stream"), origin.times_asked()), (200, 1));
+    assert_eq!((get("/me"), origin.times_asked()), (404, 0));
+}
+
 #[test]
 fn a_large_upload_goes_through_in_flat_memory() {
     let origin = Origin::start(|request, peer| {
