@@ -2,6 +2,7 @@
 
 use crate::house::{House, Lines, SHARED, ok, request, status};
 use freshgate::changes::Cause;
+use freshgate::origin::Head;
 use freshgate::pipeline::{Class, Passage};
 use freshgate::semantics::cache_status::Detail;
 use freshgate::semantics::request::Request;
@@ -282,4 +283,21 @@ async fn what_streams_past_accepts_to_a_shared_url_if_it_is_what_a_fetch_would_a
         passing(&house, streams, &B).await.answered(&house, 200);
         assert_eq!(admitted(&house, "/items/1", &B).await, accepts, "{streams}");
     }
+}
+
+/// Buffered or streamed, a mutation's 403 is a word about its URL and that caller.
+#[tokio::test]
+async fn a_403_to_a_streamed_mutation_ends_what_was_stored_for_that_url() {
+    let house = private();
+    for caller in [&A, &B] {
+        fetched(&house, caller, "/items/1", 200, "one").await;
+        fetched(&house, caller, "/items/2", 200, "two").await;
+    }
+    let passage = house.pipeline.pass(&request("PUT", "/items/1", &A), Detail::Pass).await.expect("there is room");
+    let mut mutation = passage.mutation.expect("it has a barrier");
+    mutation.head(&Head { status: 403, reason: "".into(), fields: Default::default() });
+    mutation.end();
+    assert!(!admitted(&house, "/items/1", &A).await);
+    assert!(admitted(&house, "/items/2", &A).await && admitted(&house, "/items/1", &B).await);
+    assert_eq!(house.causes(), [Cause::Credential]);
 }
