@@ -254,7 +254,7 @@ impl Fetch {
             };
             match chunk {
                 Some(Ok(chunk)) => whole.extend_from_slice(&chunk),
-                Some(Err(error)) => return Arrival::Failed(error),
+                Some(Err(error)) => return Arrival::Failed(error.after_the_head()),
                 None => break,
             }
             if whole.len() as u64 > max_body {

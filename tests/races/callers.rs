@@ -3,6 +3,7 @@
 use crate::house::{House, Lines, SHARED, ok, request, status};
 use freshgate::changes::Cause;
 use freshgate::origin::Head;
+use freshgate::origin::scripted::Scripted;
 use freshgate::pipeline::{Class, Passage};
 use freshgate::semantics::cache_status::Detail;
 use freshgate::semantics::request::Request;
@@ -300,4 +301,27 @@ async fn a_403_to_a_streamed_mutation_ends_what_was_stored_for_that_url() {
     assert!(!admitted(&house, "/items/1", &A).await);
     assert!(admitted(&house, "/items/2", &A).await && admitted(&house, "/items/1", &B).await);
     assert_eq!(house.causes(), [Cause::Credential]);
+}
+
+/// Somebody who was sent home ten minutes ago is not fed on what others were told because the origin stumbles over them:
+/// it was reached.
+#[tokio::test]
+async fn an_error_that_was_answered_needs_acceptance_as_anything_else_does() {
+    let authenticated = "scope = \"authenticated\"\nstale_if_error = \"1h\"\n";
+    let whole = status(500, &[], "oops");
+    let cut = Scripted { breaks: true, ..status(500, &[], "oops") };
+    for (answer, expected) in [(whole, 500), (cut, 502)] {
+        let house = House::with(&SHARED.replace("scope = \"public\"\n", authenticated));
+        for caller in [&A, &B] {
+            fetched(&house, caller, "/items/1", 200, "one").await;
+        }
+        house.age(600);
+        let b = house.get_with("/items/1", &B).await;
+        house.asked("GET", "/items/1").await.answer(answer);
+        assert_eq!(b.got().await.head.status, expected);
+        // Where nothing answers, nobody can ask.
+        let b = house.get_with("/items/1", &B).await;
+        house.asked("GET", "/items/1").await.fail(freshgate::origin::OriginErrorKind::Connect);
+        assert_eq!(b.got().await.text(), "one");
+    }
 }
