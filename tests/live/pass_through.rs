@@ -48,6 +48,25 @@ fn a_200_to_what_is_passed_on_accepts_its_caller() {
     assert_eq!((get("/me"), origin.times_asked()), (404, 0));
 }
 
+/// Fetch, "CORS protocol": without being named, a script cannot read what is added here.
+#[test]
+fn scripts_may_read_what_is_added_to_a_stream() {
+    let fields = ["Access-Control-Allow-Origin: *", "Access-Control-Expose-Headers: X-Total-Count"];
+    let origin = Origin::start(move |request, peer| {
+        let fields = if request.line().ends_with("/shared") { &fields[..] } else { &[] };
+        write(peer, json(fields, "streamed").as_bytes());
+        After::Keep
+    });
+    let route = "[[route]]\nname = \"stream\"\npaths = [\"/{*rest}\"]\nmode = \"pass\"\n";
+    let proxy = Proxy::start(&format!("[origin]\nurl = \"{}\"\n{route}", origin.url));
+    let exposed = |path: &str| {
+        let answer = proxy.get(path);
+        answer.head.fields("access-control-expose-headers").join("; ")
+    };
+    assert_eq!(exposed("/shared"), "X-Total-Count; ETag, Cache-Status");
+    assert_eq!(exposed("/own"), "");
+}
+
 #[test]
 fn a_large_upload_goes_through_in_flat_memory() {
     let origin = Origin::start(|request, peer| {
