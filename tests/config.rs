@@ -422,6 +422,22 @@ fn check_advises_where_the_file_may_not_do_what_was_meant() {
     insta::assert_snapshot!(check::report(&sound(ORIGIN)));
 }
 
+/// The stock would stay as it was, with nobody to say so.
+#[test]
+fn check_names_a_route_whose_mutations_invalidate_nothing() {
+    let with = |invalidates: &str| {
+        let report = check::report(&sound(&format!(
+            "{ORIGIN}[[route]]\nname = \"stock\"\npaths = [\"/stock\"]\nfresh = \"1m\"\n[[route]]\nname = \"adjustments\"\n\
+             paths = [\"/products/{{id}}/adjust\"]\nmode = \"pass\"\n{invalidates}"
+        )));
+        report.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let advice = "Advice: a mutation on /products/{id}/adjust invalidates nothing that is stored. If it changes what \
+                  another route shows, name that route in `invalidates`.";
+    assert!(with("").contains(advice), "{}", with(""));
+    assert!(!with("invalidates = [\"stock\"]\n").contains("nothing that is stored"));
+}
+
 #[test]
 fn a_route_inherits_key_by_key() {
     let loaded = sound(&format!(

@@ -1,6 +1,7 @@
 //! What `freshgate check` prints: each route as it was resolved, where each value came from, what its mutations
 //! invalidate, and what its owner may want to know.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,10 +10,12 @@ use crate::cli::admin_client::{Failure, Target};
 use crate::cli::serve::CONFIG;
 use crate::cli::stats;
 use crate::config::{self, Loaded, Overrides, Source, show_duration, show_size};
+use crate::edge::admin::StatsAnswer;
 use crate::policy::{
     Credential, Freshness, Mode, OriginCacheControl, Pattern, PatternKind, Policy, Relation, Route, Routes, Scope,
     Token,
 };
+use crate::semantics::invalidation;
 
 /// Print each route's resolved policy, and where each value came from; or all errors at once
 #[derive(Clone, Debug, clap::Args)]
@@ -24,18 +27,15 @@ pub struct Args {
     admin: Option<String>,
 }
 
-/// Prints the report, or what is wrong with the file; with `--admin` also which routes a running proxy demoted.
+/// Prints the report, or what is wrong with the file; with `--admin` also which routes a running proxy demoted, and which
+/// mutations it saw do nothing.
 pub fn run(args: &Args) -> ExitCode {
     let code = check(args);
     let Some(admin) = args.admin.clone().filter(|_| code == ExitCode::SUCCESS) else { return code };
     let target = Target { admin };
     match target.get("/stats").and_then(|answer| stats::read(&target, answer)) {
-        Ok(answer) if answer.demoted.is_empty() => {
-            println!("\n{} keeps no route's callers apart that were to share.", target.admin);
-            code
-        }
         Ok(answer) => {
-            print!("{}", stats::kept_apart(&answer.demoted));
+            print!("{}", found_out(&answer, &target.admin));
             code
         }
         Err(Failure { code, message }) => {
@@ -43,6 +43,24 @@ pub fn run(args: &Args) -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// What a running proxy has found out of the routes.
+fn found_out(answer: &StatsAnswer, admin: &str) -> String {
+    let mut out = stats::kept_apart(&answer.demoted);
+    if answer.demoted.is_empty() {
+        write(&mut out, format_args!("\n{admin} keeps no route's callers apart that were to share.\n"));
+    }
+    match stats::unmatched(&answer.stats.unmatched) {
+        none if none.is_empty() => {
+            write(
+                &mut out,
+                format_args!("{admin} has seen no mutation without a route, or that invalidated nothing.\n"),
+            );
+        }
+        some => out.push_str(&some),
+    }
+    out
 }
 
 fn check(args: &Args) -> ExitCode {
@@ -138,7 +156,7 @@ fn describe(route: &Route, loaded: &Loaded, out: &mut String) {
     for line in wrapped("by default: ", "; ", defaults.iter().map(String::as_str)) {
         write(out, format_args!("      {line}\n"));
     }
-    for advice in advice(route) {
+    for advice in advice(route, routes) {
         for line in wrapped("Advice: ", " ", advice.split(' ')) {
             write(out, format_args!("    {line}\n"));
         }
@@ -296,9 +314,20 @@ fn group(route: &Route, routes: &Routes) -> String {
 
 fn with_relations(own: Vec<String>, route: &Route, pattern: &Pattern, routes: &Routes) -> String {
     let own = if invalidates_itself(route, routes) { Vec::new() } else { own };
-    let named = route.invalidates.iter().filter(|relation| names_all(relation, pattern));
-    let relations = named.map(|relation| relation_text(relation, routes));
+    let relations = route.invalidates.iter().filter_map(|relation| match relation {
+        Relation::Path(path) if !names_all(relation, pattern) => routes_instead_of(path, routes),
+        _ => Some(relation_text(relation, routes)),
+    });
     own.into_iter().chain(relations).collect::<Vec<_>>().join(", ")
+}
+
+/// What a mutation invalidates that lacks a parameter of `path`; `None` where no route begins as that does.
+fn routes_instead_of(path: &str, routes: &Routes) -> Option<String> {
+    let mut entities = BTreeSet::new();
+    let mut each = invalidation::routes_of(path, routes);
+    each.retain(|route| entities.insert(route.entity_id));
+    let whole: Vec<String> = each.into_iter().map(|route| format!("{} (whole)", group(route, routes))).collect();
+    (!whole.is_empty()).then(|| whole.join(", "))
 }
 
 /// Whether a mutation on `pattern` has every parameter that a path asks for.
@@ -318,8 +347,16 @@ fn relation_text(relation: &Relation, routes: &Routes) -> String {
     }
 }
 
-fn advice(route: &Route) -> Vec<String> {
+fn advice(route: &Route, routes: &Routes) -> Vec<String> {
     let mut advice = Vec::new();
+    let fruitless = route.patterns.iter().filter(|pattern| invalidation::is_fruitless(pattern, routes));
+    let fruitless = texts(fruitless.map(|pattern| &pattern.text));
+    if !fruitless.is_empty() {
+        advice.push(format!(
+            "a mutation on {fruitless} invalidates nothing that is stored. If it changes what another route shows, \
+             name that route in `invalidates`."
+        ));
+    }
     if route.mode == Mode::Pass {
         return advice;
     }
@@ -350,7 +387,10 @@ fn advice(route: &Route) -> Vec<String> {
         let without = route.patterns.iter().filter(|pattern| !names_all(relation, pattern));
         let without = texts(without.map(|pattern| &pattern.text));
         if let (Relation::Path(path), false) = (relation, without.is_empty()) {
-            advice.push(format!("a mutation on {without} lacks what {path} asks for, and leaves it as it is."));
+            let instead = routes_instead_of(path, routes).unwrap_or_else(|| "nothing".to_owned());
+            advice.push(format!(
+                "a mutation on {without} lacks what {path} asks for, and invalidates {instead} in its place."
+            ));
         }
     }
     advice

@@ -4,6 +4,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Loaded, Overrides};
 use crate::edge::access_log::AccessLog;
 use crate::edge::admin::{self, Admin, Phase};
+use crate::edge::draft;
 use crate::edge::learn::Learned;
 use crate::edge::listener::{BindError, Listeners};
 use crate::edge::metrics::Metrics;
@@ -74,7 +75,6 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::from(CONFIG);
         }
     };
-    let learns = args.config.is_none() && policy.routes.iter().all(|route| route.freshness == Freshness::Origin);
     let runtime = match runtime(policy.server.threads) {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::from(UNAVAILABLE);
         }
     };
-    runtime.block_on(serve(policy, Extras { access_log: args.access_log, learns }))
+    runtime.block_on(serve(policy, Extras { access_log: args.access_log, first_run: args.config.is_none() }))
 }
 
 /// A runtime of so many threads.
@@ -97,8 +97,9 @@ pub fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extras {
     pub access_log: bool,
-    /// A first run: what `fresh` would have given is learned and shown.
-    pub learns: bool,
+    /// There is no file: whatever is advised comes as a whole one. Without `--fresh` as well, what that would have given is
+    /// learned and shown.
+    pub first_run: bool,
 }
 
 async fn serve(policy: Policy, extras: Extras) -> ExitCode {
@@ -110,7 +111,7 @@ async fn serve(policy: Policy, extras: Extras) -> ExitCode {
         say(&format!("listening on {address}"));
     }
     say(&format!("admin on {}", process.admin()));
-    if extras.learns {
+    if extras.first_run {
         say(&format!("The page to open: http://{}/", process.admin()));
     }
     let (stop, stopped) = watch::channel(false);
@@ -177,8 +178,13 @@ impl Process {
         let origin = HttpOrigin::new(&policy.origin).map_err(BindError::Certificate)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let policy = Arc::new(policy);
-        let metrics = Arc::new(Metrics::new(&policy.routes, clock.now()));
-        let learned = extras.learns.then(|| Arc::new(Mutex::new(Learned::new())));
+        let mut metrics = Metrics::new(&policy.routes, clock.now());
+        if extras.first_run {
+            metrics = metrics.without_a_file(draft::url(&policy.origin));
+        }
+        let metrics = Arc::new(metrics);
+        let learns = extras.first_run && policy.routes.iter().all(|route| route.freshness == Freshness::Origin);
+        let learned = learns.then(|| Arc::new(Mutex::new(Learned::new(draft::url(&policy.origin)))));
         let observer = observer(&policy, &metrics, learned.clone(), extras.access_log);
         let pipeline = Pipeline::new(policy, Arc::new(origin), clock, observer, random_key());
         let operator = Arc::new(Operator { pipeline, learned, phase: RwLock::new(Phase::Starting) });

@@ -2,7 +2,7 @@
 
 use super::admin_client::{Failure, Target};
 use crate::edge::admin::StatsAnswer;
-use crate::edge::learn::bytes;
+use crate::edge::learn::{bytes, indented};
 use crate::edge::metrics::{Counts, RouteStats, Unmatched};
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -74,14 +74,14 @@ pub fn render(answer: &StatsAnswer) -> String {
     for route in asked {
         if let Some(advice) = &route.advice {
             write!(text, "\n{}: {}\n", route.route, advice.why).expect("a string takes everything");
-            advice.toml.lines().for_each(|line| writeln!(text, "    {line}").expect("a string takes everything"));
+            text.push_str(&indented(&advice.toml));
         }
     }
     text.push_str(&kept_apart(&answer.demoted));
     match &answer.learned {
         Some(learned) => write!(text, "\n{}", learned.text(LEARNED)).expect("a string takes everything"),
         // In the first run nothing is stored, so nothing can be stale.
-        None => unmatched(&mut text, &stats.unmatched),
+        None => text.push_str(&unmatched(&stats.unmatched)),
     }
     text
 }
@@ -97,13 +97,16 @@ pub fn kept_apart(demoted: &[String]) -> String {
     demoted.iter().map(line).collect()
 }
 
-fn unmatched(text: &mut String, mutations: &[Unmatched]) {
+/// The mutations that no route describes; nothing where there is none.
+pub fn unmatched(mutations: &[Unmatched]) -> String {
+    let mut text = String::new();
     if !mutations.is_empty() {
         text.push_str("\nmutations that no route names, or that invalidated nothing:\n");
     }
     for Unmatched { method, path, times } in mutations {
         writeln!(text, "    {method} {path}, {times} times").expect("a string takes everything");
     }
+    text
 }
 
 fn row(route: &RouteStats) -> [String; 10] {
@@ -219,7 +222,13 @@ mod tests {
             bytes_saved: 4096,
             fresh,
         };
-        let learned = Table { seen: 12, mutations: 2, conclusion: "With --fresh 5m …".to_owned(), paths: vec![row] };
+        let learned = Table {
+            seen: 12,
+            mutations: 2,
+            conclusion: "With --fresh 5m …".to_owned(),
+            toml: "fresh = \"5m\"".to_owned(),
+            paths: vec![row],
+        };
         insta::assert_snapshot!(render(&answer(vec![], Some(learned))), @r#"
         up 1 h 2 min, 120 responses stored in 5.0 MiB of 256 MiB
 
@@ -229,6 +238,8 @@ mod tests {
         learned path    requests  contents     304     saved         fresh = 30s          fresh = 5m         fresh = 30m
         /products/{id}        10         2       8   4.0 KiB     1 hits, 0 stale     2 hits, 0 stale     3 hits, 1 stale
         With --fresh 5m …
+
+            fresh = "5m"
         "#);
     }
 

@@ -408,7 +408,7 @@ fn last_modified(written: &written::Route, from: &mut Inherit<'_>, problems: &mu
 }
 
 /// What a mutation invalidates besides its own route. A path's parameters must be parameters of at least one path of
-/// the route; a mutation on a path that lacks one cannot name the resource, and leaves that relation out.
+/// the route; a mutation on a path that lacks one cannot name the resource, and invalidates the whole route instead.
 fn relations(
     patterns: &[Pattern],
     base: &str,

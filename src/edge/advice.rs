@@ -1,5 +1,6 @@
 //! Why a route's hit rate is low, and the lines of TOML that change it: a number nobody can act on is not shown alone.
 
+use super::draft;
 use super::metrics::RouteStats;
 use crate::policy::{Freshness, Mode, OriginCacheControl, Route};
 use crate::semantics::cache_status::Detail;
@@ -18,8 +19,19 @@ pub struct Advice {
 /// What `fresh` is advised to be where there is none, or next to none.
 const SHORT: Duration = Duration::from_secs(30);
 
-/// Advice on a route that has had reads, of which fewer than half were answered from the store.
-pub fn advice(stats: &RouteStats, route: &Route) -> Option<Advice> {
+/// Lines of a configuration.
+enum Lines {
+    /// Of a `[[route]]`.
+    Route(String),
+    /// Of another table, its head included.
+    Table(&'static str),
+    /// None would help.
+    None,
+}
+
+/// Advice on a route that has had reads, of which fewer than half were answered from the store. `without_file`: the URL of
+/// the origin, where there is no file that lines could be put into.
+pub fn advice(stats: &RouteStats, route: &Route, without_file: Option<&str>) -> Option<Advice> {
     let counts = &stats.counts;
     if counts.reads == 0 || counts.hits * 2 >= counts.reads {
         return None;
@@ -30,10 +42,15 @@ pub fn advice(stats: &RouteStats, route: &Route) -> Option<Advice> {
         .map(|detail| (*detail, stats.details.get(detail.as_str()).copied().unwrap_or(0)))
         .filter(|(detail, n)| n * 2 >= misses && blames(*detail))
         .max_by_key(|(_, n)| *n);
-    Some(match main {
-        Some((detail, n)) => because(detail, n, misses, route),
+    let (why, lines) = match main {
+        Some((detail, n)) => (format!("{n} of {misses} misses: {}", detail.sentence()), because(detail, route)),
         None => without_detail(counts.reads, counts.collapsed, route),
-    })
+    };
+    let toml = match without_file {
+        Some(origin) => file(origin, route, &lines),
+        None => placed(route, lines),
+    };
+    Some(Advice { why, toml })
 }
 
 /// Whether a detail says why something did not come from the store, rather than how a fetch went.
@@ -41,11 +58,10 @@ fn blames(detail: Detail) -> bool {
     !matches!(detail, Detail::Unchanged | Detail::StaleWhileRevalidate | Detail::StaleIfError)
 }
 
-fn because(detail: Detail, n: u64, misses: u64, route: &Route) -> Advice {
-    let why = format!("{n} of {misses} misses: {}", detail.sentence());
+fn because(detail: Detail, route: &Route) -> Lines {
     let plain = route.freshness == Freshness::Origin;
-    let here = |lines: &str| under(route, lines);
-    let toml = match detail {
+    let here = |lines: &str| Lines::Route(lines.to_owned());
+    match detail {
         Detail::Pass if route.mode == Mode::Pass => here("mode = \"cache\""),
         Detail::NoStore | Detail::NoCache | Detail::Private | Detail::MustRevalidate if plain => {
             here("fresh = \"30s\"\norigin_cache_control = \"ignore\"")
@@ -57,43 +73,58 @@ fn because(detail: Detail, n: u64, misses: u64, route: &Route) -> Advice {
         }
         Detail::NoLifetime | Detail::Authorization if plain => here("fresh = \"30s\""),
         Detail::SetCookie => here("set_cookie = \"strip\""),
-        Detail::Acceptance => "[identity]\naccepted_for = \"5m\"".to_owned(),
-        Detail::TooLarge | Detail::Streaming => "[cache]\nmax_body = \"16MiB\"".to_owned(),
-        Detail::NearlyFull => "[cache]\nmemory = \"1GiB\"".to_owned(),
-        _ => String::new(),
-    };
-    Advice { why, toml }
+        Detail::Acceptance => Lines::Table("[identity]\naccepted_for = \"5m\""),
+        Detail::TooLarge | Detail::Streaming => Lines::Table("[cache]\nmax_body = \"16MiB\""),
+        Detail::NearlyFull => Lines::Table("[cache]\nmemory = \"1GiB\""),
+        _ => Lines::None,
+    }
 }
 
 /// No single detail explains it: the URLs were new, or were no longer fresh.
-fn without_detail(reads: u64, collapsed: u64, route: &Route) -> Advice {
+fn without_detail(reads: u64, collapsed: u64, route: &Route) -> (String, Lines) {
     match route.freshness {
         _ if route.mode == Mode::Pass => {
-            Advice { why: Detail::Pass.sentence().to_owned(), toml: under(route, "mode = \"cache\"") }
+            (Detail::Pass.sentence().to_owned(), Lines::Route("mode = \"cache\"".to_owned()))
         }
-        Freshness::Origin => Advice {
-            why: "The origin is asked every time, because no `fresh` says how long its answers may be reused."
-                .to_owned(),
-            toml: under(route, "fresh = \"30s\""),
-        },
-        Freshness::For(fresh) => Advice {
-            why: match collapsed * 2 >= reads {
+        Freshness::Origin => (
+            "The origin is asked every time, because no `fresh` says how long its answers may be reused.".to_owned(),
+            Lines::Route("fresh = \"30s\"".to_owned()),
+        ),
+        Freshness::For(fresh) => (
+            match collapsed * 2 >= reads {
                 true => "Most were asked for while the same was being fetched, and shared that fetch.".to_owned(),
                 false => format!(
                     "Few URLs were asked for again, by a caller who may share the answer, within the {} of `fresh`.",
                     text(fresh)
                 ),
             },
-            toml: under(route, &format!("fresh = \"{}\"", text((fresh.saturating_mul(4)).max(SHORT)))),
-        },
+            Lines::Route(format!("fresh = \"{}\"", text((fresh.saturating_mul(4)).max(SHORT)))),
+        ),
     }
 }
 
-/// `lines` with a comment that says in which table they go; for paths that no route names, a route of their own.
-fn under(route: &Route, lines: &str) -> String {
-    match route.patterns.first() {
-        Some(_) => format!("# in the [[route]] named {:?}\n{lines}", route.name),
-        None => format!("[[route]]\nname = \"api\"\npaths = [\"/{{*rest}}\"]\n{lines}"),
+/// The lines with a comment that says in which table they go; for paths that no route names, a route of their own.
+fn placed(route: &Route, lines: Lines) -> String {
+    match (lines, route.patterns.first()) {
+        (Lines::Route(lines), Some(_)) => format!("# in the [[route]] named {:?}\n{lines}", route.name),
+        (Lines::Route(lines), None) => format!("[[route]]\nname = \"api\"\npaths = [\"/{{*rest}}\"]\n{lines}"),
+        (Lines::Table(table), _) => table.to_owned(),
+        (Lines::None, _) => String::new(),
+    }
+}
+
+/// A whole file with the lines in it, which does otherwise what the command line does without one.
+fn file(origin: &str, route: &Route, lines: &Lines) -> String {
+    let fresh = match (lines, route.freshness) {
+        (Lines::Route(lines), _) if lines.starts_with("fresh") => String::new(),
+        (_, Freshness::For(fresh)) => format!("fresh = \"{}\"\n", text(fresh)),
+        (_, Freshness::Origin) => String::new(),
+    };
+    match lines {
+        Lines::Route(lines) => draft::everything(origin, &format!("{fresh}{lines}")),
+        Lines::Table(table) if fresh.is_empty() => format!("{}\n{table}", draft::origin(origin)),
+        Lines::Table(table) => format!("{}\n{table}", draft::everything(origin, &fresh)),
+        Lines::None => String::new(),
     }
 }
 
@@ -110,6 +141,7 @@ fn text(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{self, Overrides};
     use crate::edge::metrics::Counts;
     use crate::edge::sample;
 
@@ -127,7 +159,7 @@ mod tests {
         let mut route = sample::categories();
         change(&mut route);
         let expected = expected.map(|(why, toml)| Advice { why: why.to_owned(), toml: toml.to_owned() });
-        assert_eq!(advice(stats, &route), expected);
+        assert_eq!(advice(stats, &route, None), expected);
     }
 
     fn plain(route: &mut Route) {
@@ -180,10 +212,42 @@ mod tests {
             for change in [|_: &mut Route| {}, plain, |route: &mut Route| *route = sample::implicit()] {
                 let mut route = sample::categories();
                 change(&mut route);
-                let toml = advice(&stats(4, 0, &[(*detail, 4)]), &route).map(|a| a.toml).unwrap_or_default();
+                let advise = |without_file| advice(&stats(4, 0, &[(*detail, 4)]), &route, without_file);
+                let toml = advise(None).map(|a| a.toml).unwrap_or_default();
                 assert!(toml.parse::<toml::Table>().is_ok(), "{detail:?}: {toml}");
+                let file = advise(Some("http://127.0.0.1:3000")).map(|a| a.toml).unwrap_or_default();
+                let sound = config::parse(&file, "advice.toml", &Overrides::default(), &|_| None);
+                assert!(file.is_empty() || sound.is_ok(), "{detail:?}: {file}");
             }
         }
+    }
+
+    /// `serve --origin URL --fresh 30s` in front of an API that says no-cache: the line needs a file to stand in.
+    #[test]
+    fn where_there_is_no_file_the_advice_is_a_whole_one() {
+        let flags =
+            Overrides { origin: Some("http://127.0.0.1:3000".to_owned()), fresh: Some(SHORT), ..Overrides::default() };
+        let flagged = config::from_flags(&flags).expect("an origin is enough").policy;
+        let route = flagged.routes.select("/products").route;
+        let advised = |detail| {
+            advice(&stats(9, 0, &[(detail, 9)]), route, Some("http://127.0.0.1:3000")).expect("there is no hit").toml
+        };
+        insta::assert_snapshot!(advised(Detail::NoCache), @r#"
+        # freshgate.toml
+        [origin]
+        url = "http://127.0.0.1:3000"
+
+        [[route]]
+        name = "everything"
+        paths = ["/", "/{*rest}"]
+        invalidates = ["everything"]
+        fresh = "30s"
+        origin_cache_control = "ignore"
+        "#);
+        let file = advised(Detail::TooLarge);
+        let written = config::parse(&file, "f", &Overrides::default(), &|_| None).expect("advice is sound").policy;
+        assert_eq!((written.cache.max_body, draft::url(&written.origin)), (16 << 20, draft::url(&flagged.origin)));
+        assert_eq!(written.routes.select("/products").route.freshness, Freshness::For(SHORT));
     }
 
     #[test]

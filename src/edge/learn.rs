@@ -4,8 +4,10 @@
 //! a store would hold for each candidate of `fresh`; a read is then a hit, and a stale one if the content has changed.
 //! As with `--fresh`, any mutation that is not refused would have emptied the store.
 
+use super::draft;
 use crate::clock::Timestamp;
 use crate::pipeline::exchange::{Exchange, Outcome};
+use crate::semantics::cache_status::{CacheStatus, Detail, Forwarded};
 use crate::semantics::stored_response::ContentHash;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -33,11 +35,15 @@ pub const OTHER: &str = "(other)";
 /// What was learned so far. Its memory is bounded, whatever the traffic.
 #[derive(Debug, Default)]
 pub struct Learned {
+    /// The URL of the API that is learned of.
+    origin: String,
     paths: BTreeMap<String, Path>,
     /// What a store would hold, by a hash of caller and target: 64 bits, for an estimate.
     stored: HashMap<u64, [Option<Stored>; CANDIDATES.len()]>,
     hasher: RandomState,
     contents: usize,
+    /// Whether a read came with a word that would outrank `fresh`.
+    forbidden: bool,
     /// Boot time in milliseconds at which the last mutation had ended.
     mutated_ms: u64,
     mutations: u64,
@@ -77,6 +83,9 @@ pub struct Table {
     pub mutations: u64,
     /// What to make of it, in a sentence.
     pub conclusion: String,
+    /// A whole configuration that follows from it; empty where none would help yet.
+    #[serde(default)]
+    pub toml: String,
     /// The most requested first.
     pub paths: Vec<Row>,
 }
@@ -99,9 +108,9 @@ pub struct Row {
 }
 
 impl Learned {
-    /// Nothing learned yet.
-    pub fn new() -> Self {
-        Learned::default()
+    /// Nothing learned yet of the API at this URL.
+    pub fn new(origin: String) -> Self {
+        Learned { origin, ..Learned::default() }
     }
 
     /// Learns from one exchange. Those in the background, and reads of anything but complete JSON, teach nothing.
@@ -125,6 +134,13 @@ impl Learned {
     fn observe_read(&mut self, exchange: &Exchange, content: ContentHash) {
         let now = Stored { content, at: exchange.at };
         let given = self.ask_candidates(exchange, now);
+        self.forbidden |= matches!(
+            exchange.cache_status,
+            CacheStatus::Forward(Forwarded {
+                detail: Some(Detail::NoStore | Detail::NoCache | Detail::MustRevalidate),
+                ..
+            })
+        );
         let path = path_of(&self.paths, &exchange.target);
         let path = self.paths.entry(path).or_default();
         path.requests += 1;
@@ -173,7 +189,13 @@ impl Learned {
         };
         let mut paths: Vec<Row> = self.paths.iter().map(row).collect();
         paths.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.path.cmp(&b.path)));
-        Table { seen: self.seen, mutations: self.mutations, conclusion: conclusion(self.seen, &paths), paths }
+        let toml = match (self.seen, paths.is_empty()) {
+            (0, _) => String::new(),
+            // Of what is not JSON nothing is learned, and it may be stored all the same.
+            (_, true) => draft::everything(&self.origin, &format!("fresh = {:?}\n", CANDIDATES[0].1)),
+            (_, false) => draft::of(&self.origin, &paths, &CANDIDATES, self.forbidden),
+        };
+        Table { seen: self.seen, mutations: self.mutations, conclusion: conclusion(self.seen, &paths), toml, paths }
     }
 }
 
@@ -205,11 +227,17 @@ fn conclusion(seen: u64, paths: &[Row]) -> String {
 }
 
 impl Table {
-    /// The `rows` most requested paths and the conclusion, for a terminal.
+    /// The `rows` most requested paths, the conclusion, and the file that follows from it, for a terminal.
     pub fn text(&self, rows: usize) -> String {
-        if self.paths.is_empty() {
-            return format!("{}\n", self.conclusion);
+        let mut text = if self.paths.is_empty() { String::new() } else { self.grid(rows) };
+        writeln!(text, "{}", self.conclusion).expect("a string takes everything");
+        if !self.toml.is_empty() {
+            text.push('\n');
         }
+        text + &indented(&self.toml)
+    }
+
+    fn grid(&self, rows: usize) -> String {
         let shown = &self.paths[..rows.min(self.paths.len())];
         let width = shown.iter().map(|r| r.path.chars().count()).fold("learned path".len(), usize::max).min(MAX_WIDTH);
         let mut text = format!(
@@ -232,9 +260,13 @@ impl Table {
             0 => {}
             more => writeln!(text, "and {more} more").expect("a string takes everything"),
         }
-        writeln!(text, "{}", self.conclusion).expect("a string takes everything");
         text
     }
+}
+
+/// Lines of a configuration, for a terminal.
+pub fn indented(toml: &str) -> String {
+    toml.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") }).collect()
 }
 
 /// Bytes for people: three digits and a unit.
@@ -289,7 +321,7 @@ mod tests {
     use crate::identity::Caller;
     use crate::pipeline::exchange::MutationRecord;
     use crate::policy::RouteId;
-    use crate::semantics::cache_status::{CacheStatus, Forward, Forwarded};
+    use crate::semantics::cache_status::Forward;
 
     #[track_caller]
     fn check_path(target: &str, expected: &str) {
@@ -355,7 +387,7 @@ mod tests {
     /// Hits and stale reads that 30 s, 5 min and 30 min would have given.
     #[track_caller]
     fn check(exchanges: &[Exchange], expected: [(u64, u64); 3]) {
-        let mut learned = Learned::new();
+        let mut learned = Learned::new("http://127.0.0.1:3000".to_owned());
         exchanges.iter().for_each(|e| learned.observe(e));
         let table = learned.table();
         let given = CANDIDATES.map(|(_, text)| {
@@ -401,7 +433,7 @@ mod tests {
 
     #[test]
     fn only_complete_json_that_a_client_read_teaches() {
-        let mut learned = Learned::new();
+        let mut learned = Learned::new("http://127.0.0.1:3000".to_owned());
         learned.observe(&Exchange { json: false, ..read(0, ALICE, 1) });
         learned.observe(&Exchange { content: None, ..read(0, ALICE, 1) });
         learned.observe(&Exchange { background: true, ..read(0, ALICE, 1) });
@@ -410,7 +442,7 @@ mod tests {
 
     #[test]
     fn contents_and_bytes_saved() {
-        let mut learned = Learned::new();
+        let mut learned = Learned::new("http://127.0.0.1:3000".to_owned());
         learned.observe(&read(0, ALICE, 1));
         learned.observe(&read(1, BOB, 1));
         learned.observe(&Exchange { status: 304, sent_bytes: 0, ..read(2, ALICE, 2) });
@@ -420,7 +452,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut learned = Learned::new();
+        let mut learned = Learned::new("http://127.0.0.1:3000".to_owned());
         for n in 0..20_000_u32 {
             let mut content = [0; 32];
             content[..4].copy_from_slice(&n.to_be_bytes());
@@ -435,7 +467,7 @@ mod tests {
 
     #[test]
     fn the_table_in_a_terminal() {
-        let mut learned = Learned::new();
+        let mut learned = Learned::new("http://127.0.0.1:3000".to_owned());
         assert_eq!(learned.table().text(9), "No request yet: send your client's requests here.\n");
         for exchange in [read(1, ALICE, 1), read(2, ALICE, 1), read(40, ALICE, 2)] {
             learned.observe(&exchange);
@@ -447,20 +479,37 @@ mod tests {
         /products/{id}         4         3       3     300 B     1 hits, 0 stale     2 hits, 1 stale     2 hits, 1 stale
         and 1 more
         With --fresh 30s, 2 of 7 reads would have come from the store, none of them stale.
+
+            # freshgate.toml
+            [origin]
+            url = "http://127.0.0.1:3000"
+
+            [defaults]
+            # until you say what changes what: any mutation invalidates all of these
+            invalidates = ["products"]
+
+            [[route]]
+            name = "products"
+            paths = ["/products", "/products/{id}"]
+            fresh = "30s"
+
+            [[route]]
+            name = "everything-else"
+            paths = ["/{*rest}"]
         "#);
     }
 
     #[test]
     fn a_long_path_leaves_the_table_narrow() {
-        let mut learned = Learned::new();
+        let mut learned = Learned::new("http://127.0.0.1:3000".to_owned());
         learned.observe(&Exchange { target: format!("/{}", "x".repeat(3000)), ..read(1, ALICE, 1) });
-        let widest = learned.table().text(9).lines().map(|line| line.len()).max();
+        let widest = learned.table().grid(9).lines().map(|line| line.len()).max();
         assert_eq!(widest, Some(60 + "  requests  contents     304     saved".len() + 3 * 20));
     }
 
     #[track_caller]
     fn check_conclusion(exchanges: &[Exchange], expected: &str) {
-        let mut learned = Learned::new();
+        let mut learned = Learned::new("http://127.0.0.1:3000".to_owned());
         exchanges.iter().for_each(|e| learned.observe(e));
         assert_eq!(learned.table().conclusion, expected);
     }
@@ -479,6 +528,31 @@ mod tests {
         let none = "Even --fresh 30s would have given 1 stale reads among 1 hits: \
                     configure a [[route]] with `fresh` for the paths that show none.";
         check_conclusion(&[read(0, ALICE, 1), read(1, ALICE, 2)], none);
+    }
+
+    /// "The first number a person sees is never a bare 0 %: beside it stand why, and the TOML line that changes it."
+    #[test]
+    fn where_there_would_be_no_hit_stands_what_changes_it() {
+        let toml = |exchanges: &[Exchange]| {
+            let mut learned = Learned::new("http://127.0.0.1:3000".to_owned());
+            exchanges.iter().for_each(|exchange| learned.observe(exchange));
+            let toml = learned.table().toml;
+            assert!(
+                learned.table().text(9).contains(toml.lines().last().unwrap_or_default()),
+                "the terminal has it too"
+            );
+            toml
+        };
+        let once = toml(&[read(0, ALICE, 1)]);
+        assert!(once.contains("paths = [\"/products\"]\nfresh = \"30s\"\n"), "{once}");
+        assert!(!once.contains("origin_cache_control"), "{once}");
+        let text = toml(&[Exchange { json: false, ..read(0, ALICE, 1) }]);
+        assert!(text.contains("paths = [\"/\", \"/{*rest}\"]") && text.contains("fresh = \"30s\""), "{text}");
+        let forbidden =
+            CacheStatus::Forward(Forwarded { detail: Some(Detail::NoCache), ..Forwarded::because(Forward::UriMiss) });
+        let overruled = toml(&[Exchange { cache_status: forbidden, ..read(0, ALICE, 1) }]);
+        assert!(overruled.contains("origin_cache_control = \"ignore\""), "{overruled}");
+        assert_eq!(toml(&[]), "", "nothing to go by");
     }
 
     #[test]

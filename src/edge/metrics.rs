@@ -133,6 +133,8 @@ struct RouteMetrics {
 pub struct Metrics {
     started: Timestamp,
     routes: Vec<(String, RouteMetrics)>,
+    /// The origin's URL, where there is no file that advice could be put into.
+    without_file: Option<String>,
     /// Mutations that match no route or invalidated nothing, by method and learned path: at most [`MAX_UNMATCHED`].
     unmatched: Mutex<BTreeMap<(String, String), u64>>,
 }
@@ -144,7 +146,13 @@ impl Metrics {
     /// All zero, with a slot for each of `routes`.
     pub fn new(routes: &Routes, started: Timestamp) -> Self {
         let routes = routes.iter().map(|r| (r.name.clone(), RouteMetrics::default())).collect();
-        Metrics { started, routes, unmatched: Mutex::default() }
+        Metrics { started, routes, without_file: None, unmatched: Mutex::default() }
+    }
+
+    /// Advises in whole files, for an origin at this URL.
+    #[must_use]
+    pub fn without_a_file(self, origin: String) -> Self {
+        Metrics { without_file: Some(origin), ..self }
     }
 
     /// Counts one exchange. Takes no lock, except for a mutation that matches no route or invalidated nothing.
@@ -169,7 +177,7 @@ impl Metrics {
         for ((name, metrics), route) in self.routes.iter().zip(routes.iter()) {
             let measured = metrics.latency.read();
             let mut stats = metrics.read(name, &measured);
-            stats.advice = advice::advice(&stats, route);
+            stats.advice = advice::advice(&stats, route, self.without_file.as_deref());
             total.add(&stats);
             latency.add(&measured);
             shown.push(stats);

@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod admin;
 pub mod advice;
 pub mod dashboard;
+pub mod draft;
 pub mod handover;
 pub mod head;
 pub mod http2;

@@ -12,8 +12,8 @@ use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, head, rescue};
 use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
 use crate::policy::HostField;
 use crate::semantics::cache_status::{CacheStatus, Detail};
-use crate::semantics::forwarding;
 use crate::semantics::request::{Request, Scheme};
+use crate::semantics::{answer, forwarding};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -285,10 +285,13 @@ impl ProxyHttp for Front {
         passage.exchange.origin_requests = 1;
         match &mut passage.mutation {
             Some(mutation) => mutation.head(&head_of(response)),
-            None => self.pipeline.heed_refusal(request, status),
+            None => self.pipeline.heed_passed(request, passage.asked, status),
         }
         // A slot at the origin is for those who wait for a head; a stream may last for hours.
         passage.permit = None;
+        if response.headers.contains_key(http::header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            response.append_header(http::header::ACCESS_CONTROL_EXPOSE_HEADERS, answer::EXPOSED)?;
+        }
         response.append_header("Cache-Status", passage.exchange.cache_status.to_string())?;
         Ok(())
     }

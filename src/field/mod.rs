@@ -9,6 +9,7 @@ pub mod connection;
 pub mod date;
 pub mod entity_tag;
 pub mod range;
+pub mod retry_after;
 pub mod vary;
 
 use bytes::Bytes;

@@ -85,8 +85,35 @@ pub enum OriginErrorKind {
     Timeout,
     /// The connection broke, or what came is not HTTP.
     Protocol,
+    /// The head of an answer came, and the rest of it too late.
+    Stalled,
+    /// The head of an answer came, and the rest of it did not.
+    BrokenOff,
     /// `max_concurrent` requests were under way all the time: nothing was sent.
     Saturated,
+}
+
+impl OriginErrorKind {
+    /// Whether the origin was asked and nothing of an answer came: as far as anybody can tell, it cannot be reached.
+    pub fn is_silence(self) -> bool {
+        match self {
+            OriginErrorKind::Connect | OriginErrorKind::Timeout | OriginErrorKind::Protocol => true,
+            OriginErrorKind::Stalled | OriginErrorKind::BrokenOff | OriginErrorKind::Saturated => false,
+        }
+    }
+}
+
+impl OriginError {
+    /// The same failure of an answer whose head has come.
+    #[must_use]
+    pub fn after_the_head(self) -> Self {
+        let kind = match self.kind {
+            OriginErrorKind::Timeout => OriginErrorKind::Stalled,
+            OriginErrorKind::Connect | OriginErrorKind::Protocol => OriginErrorKind::BrokenOff,
+            kind => kind,
+        };
+        OriginError { kind, ..self }
+    }
 }
 
 impl fmt::Display for OriginError {

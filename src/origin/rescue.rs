@@ -7,8 +7,8 @@ use crate::semantics::cache_status::Detail;
 pub fn answer(kind: OriginErrorKind) -> (u16, &'static str) {
     match kind {
         OriginErrorKind::Connect => (502, "The origin cannot be reached."),
-        OriginErrorKind::Protocol => (502, "The origin's answer did not come whole."),
-        OriginErrorKind::Timeout => (504, "The origin did not answer in time."),
+        OriginErrorKind::Protocol | OriginErrorKind::BrokenOff => (502, "The origin's answer did not come whole."),
+        OriginErrorKind::Timeout | OriginErrorKind::Stalled => (504, "The origin did not answer in time."),
         OriginErrorKind::Saturated => (503, "The origin is busy; try again."),
     }
 }
@@ -17,8 +17,8 @@ pub fn answer(kind: OriginErrorKind) -> (u16, &'static str) {
 pub fn detail(kind: OriginErrorKind) -> Detail {
     match kind {
         OriginErrorKind::Connect => Detail::Connect,
-        OriginErrorKind::Timeout => Detail::Timeout,
-        OriginErrorKind::Protocol => Detail::Protocol,
+        OriginErrorKind::Timeout | OriginErrorKind::Stalled => Detail::Timeout,
+        OriginErrorKind::Protocol | OriginErrorKind::BrokenOff => Detail::Protocol,
         OriginErrorKind::Saturated => Detail::Saturated,
     }
 }

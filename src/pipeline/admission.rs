@@ -9,8 +9,8 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::subject::Subject;
 use crate::policy::{Route, RouteId, Scope};
 use crate::semantics::cache_key::Partition;
-use crate::semantics::invalidation::{FenceKey, Invalidation};
-use crate::store::Ticket;
+use crate::semantics::invalidation::{self, FenceKey, Invalidation};
+use crate::semantics::request::Request;
 use crate::store::fences::Mark;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
@@ -34,6 +34,13 @@ impl Demoted {
     fn insert(&self, route: RouteId) -> bool {
         self.0.get(usize::from(route.0)).is_some_and(|demoted| !demoted.swap(true, SeqCst))
     }
+}
+
+/// Whether a request asks for a representation and nothing else. One whose field puts OPTIONS in place of GET does not:
+/// many an origin answers that to anybody.
+fn reads(request: &Request) -> bool {
+    let reading = |method: &[u8]| method.eq_ignore_ascii_case(b"GET") || method.eq_ignore_ascii_case(b"HEAD");
+    matches!(request.method.as_str(), "GET" | "HEAD") && invalidation::overrides(&request.fields).all(reading)
 }
 
 impl Pipeline {
@@ -66,13 +73,13 @@ impl Pipeline {
 
     /// What the status of a final response to a GET or HEAD says of the caller's credential. `asked` was noted before the
     /// request was sent: a refusal that came after it has the last word.
-    pub(crate) fn heed_credential(&self, subject: &Subject, asked: &Ticket, status: u16, now: Timestamp) {
+    pub(crate) fn heed_credential(&self, subject: &Subject, asked: Mark, status: u16, now: Timestamp) {
         let Some(caller) = subject.who.caller.key() else { return };
         match status {
             200..=206 | 304 => {
-                self.acceptances.accept(Some(caller), Admission::Anywhere, asked.mark(), now);
+                self.acceptances.accept(Some(caller), Admission::Anywhere, asked, now);
                 if subject.admission != Admission::Anywhere {
-                    self.acceptances.accept(Some(caller), subject.admission.clone(), asked.mark(), now);
+                    self.acceptances.accept(Some(caller), subject.admission.clone(), asked, now);
                 }
             }
             status => self.refused(caller, &subject.place.path, status),
@@ -88,6 +95,21 @@ impl Pipeline {
                 Since::Replay(changes) => changes.iter().all(|change| change.cause == Cause::Credential),
                 Since::Gap => false,
             }
+    }
+
+    /// What the status of a final response that streams past the store says of the caller's credential: the same as one
+    /// to a fetch, where the origin was asked to be read. It counts from when it was asked, not from when its head came:
+    /// a request that streams may have been long under way.
+    pub fn heed_passed(&self, request: &Request, asked: Mark, status: u16) {
+        if !reads(request) {
+            return self.heed_refusal(request, status);
+        }
+        let mut subject = Subject::of(self, request.clone());
+        if subject.place.query != request.query.as_deref().unwrap_or_default() {
+            // A parameter that the route ignores was sent on. Whatever it did, a fetch of this URL is sent without.
+            subject = subject.apart(self);
+        }
+        self.heed_credential(&subject, asked, status, asked.at());
     }
 
     /// Keeps the route's callers apart from here on: two of them, who were to share, were told different things.

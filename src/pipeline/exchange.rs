@@ -46,7 +46,7 @@ pub struct Exchange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MutationRecord {
     pub outcome: Outcome,
-    /// How many fence keys were invalidated.
+    /// How many of the fence keys that were invalidated a stored response can stand behind.
     pub invalidated: usize,
     /// Matched no route.
     pub unrouted: bool,

@@ -199,7 +199,7 @@ impl Fetch {
             // Whom nobody asked whether something still holds has not said so.
             condition.ok_or(Mismatch)?;
         }
-        pipeline.heed_credential(&self.subject, &ticket, reply.head.status, response_time);
+        pipeline.heed_credential(&self.subject, ticket.mark(), reply.head.status, response_time);
         if reply.head.status == 304 {
             return self.validated(&reply.head, &ticket, request_time, response_time);
         }
@@ -264,7 +264,7 @@ impl Fetch {
             };
             match chunk {
                 Some(Ok(chunk)) => whole.extend_from_slice(&chunk),
-                Some(Err(error)) => return Arrival::Failed(error),
+                Some(Err(error)) => return Arrival::Failed(error.after_the_head()),
                 None => break,
             }
             if whole.len() as u64 > max_body {

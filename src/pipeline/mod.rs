@@ -15,7 +15,8 @@ pub mod update;
 
 use crate::changes::log::Log;
 use crate::clock::{Clock, Timestamp};
-use crate::field::{self, Fields};
+use crate::field::date::HttpDate;
+use crate::field::{self, Fields, retry_after};
 use crate::identity::acceptance::Acceptances;
 use crate::identity::jwt::Verifier;
 use crate::identity::{Caller, Identity};
@@ -103,6 +104,8 @@ pub struct Passage {
     pub evaluated: bool,
     /// One of the origin's `max_concurrent`; held until the final head has come.
     pub permit: Option<Permit>,
+    /// Noted before the request is sent: a refusal that comes after it has the last word.
+    pub asked: Mark,
 }
 
 /// Leave to have one request at the origin.
@@ -221,7 +224,8 @@ impl Pipeline {
         };
         let evaluated = leave.as_ref().is_some_and(|leave| leave.evaluated);
         let mutation = leave.map(|leave| StreamedMutation::begin(self, request, leave.turn));
-        Ok(Passage { exchange, mutation, evaluated, permit: Some(permit) })
+        let asked = self.store.fences.mark(self.clock.now());
+        Ok(Passage { exchange, mutation, evaluated, permit: Some(permit), asked })
     }
 
     /// Hands the finished record of an exchange to whoever counts.
@@ -285,12 +289,11 @@ impl Pipeline {
         now.boot_ms >= self.rests_until.load(Relaxed)
     }
 
-    /// Heeds `429` with Retry-After in seconds (RFC 9110 §10.2.3, RFC 6585 §4); an hour at most.
+    /// Heeds `429` with Retry-After (RFC 9110 §10.2.3, RFC 6585 §4); an hour at most.
     fn heed_retry_after(&self, head: &Head, now: Timestamp) {
-        let seconds = head.fields.get("retry-after").and_then(|v| std::str::from_utf8(v).ok()?.trim().parse().ok());
-        if let (429, Some(seconds)) = (head.status, seconds) {
-            let wait = Duration::from_secs(seconds).min(Duration::from_secs(3600));
-            self.rests_until.fetch_max((now + wait).boot_ms, Relaxed);
+        let wait = retry_after::wait(&head.fields, HttpDate(now.wall_seconds()));
+        if let (429, Some(wait)) = (head.status, wait) {
+            self.rests_until.fetch_max((now + wait.min(Duration::from_secs(3600))).boot_ms, Relaxed);
         }
     }
 }
@@ -317,7 +320,7 @@ fn own_answer(mut exchange: Exchange, status: u16, why: &str) -> Answer {
         // RFC 9110 §15.5.6; the origin knows which of these it takes.
         fields.push("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     }
-    fields.push("Date", crate::field::date::HttpDate(exchange.at.wall_seconds()).to_string());
+    fields.push("Date", HttpDate(exchange.at.wall_seconds()).to_string());
     fields.push("Cache-Status", exchange.cache_status.to_string());
     let content = if exchange.method == "HEAD" { Content::Empty } else { Content::Whole(body) };
     exchange.status = status;

@@ -62,8 +62,8 @@ impl Pipeline {
         self.invalidate_credential(Invalidation::of_key(FenceKey::Credential(caller)));
     }
 
-    /// What was passed on was refused: the status says the same of its caller as that of a fetch.
-    pub fn heed_refusal(&self, request: &Request, status: u16) {
+    /// What was passed on, or was a mutation, was refused: the status says the same of its caller as that of a fetch.
+    pub(crate) fn heed_refusal(&self, request: &Request, status: u16) {
         if let Some(caller) = self.identity.caller(&request.fields).key() {
             self.refused(caller, &self.policy.routes.matching_form(&request.path), status);
         }
@@ -342,11 +342,7 @@ impl Barrier {
             let asked = forwarding::as_asked(&self.request, &policy.server.trusted_proxies);
             self.raise_over(named(&self.request).with(named(&asked)));
         }
-        if head.status == 401
-            && let Some(caller) = self.pipeline.identity.caller(&self.request.fields).key()
-        {
-            self.pipeline.end_credential(caller);
-        }
+        self.pipeline.heed_refusal(&self.request, head.status);
     }
 
     /// What the response names is known only now; until the mutation has ended, it is kept out of the store like the rest.
@@ -410,7 +406,7 @@ impl Barrier {
             let slots = self.pipeline.store.fences.slots(&invalidation.keys);
             self.pipeline.store.fences.quarantine(&slots, now + unsettled);
         }
-        let count = invalidation.keys.len();
+        let count = invalidation::reach(&invalidation, &self.pipeline.policy.routes);
         if outcome == Outcome::Accepted && self.state().ended {
             self.invalidate_once_more(invalidation.clone(), unsettled);
         }

@@ -251,7 +251,7 @@ impl Pipeline {
             Arrival::Whole(whole) => {
                 // "An error ... is any situation that would result in a 500, 502, 503, or 504" (RFC 5861 §4).
                 if matches!(whole.origin_status, 500 | 502..=504)
-                    && let Some(answer) = self.stale_if_error(subject, candidate, &exchange, false)
+                    && let Some(answer) = self.stale_if_error(subject, candidate, &exchange, None)
                 {
                     return answer;
                 }
@@ -274,8 +274,7 @@ impl Pipeline {
                 Answer { head, content: Content::Stream { framing, body }, exchange }
             }
             Arrival::Failed(error) => {
-                let unreachable = matches!(error.kind, OriginErrorKind::Connect | OriginErrorKind::Protocol);
-                if let Some(answer) = self.stale_if_error(subject, candidate, &exchange, unreachable) {
+                if let Some(answer) = self.stale_if_error(subject, candidate, &exchange, Some(error.kind)) {
                     tracing::warn!(target: "freshgate", cause = %error.cause, "the origin failed; answered stale");
                     return answer;
                 }
@@ -287,14 +286,17 @@ impl Pipeline {
     }
 
     /// The stored response, where the origin's failure lets it be used (RFC 5861 §4, RFC 9111 §4.2.4). Never one that
-    /// was invalidated, and never for a caller whom the origin has not accepted within the route's time.
+    /// was invalidated, and never for a caller whom the origin has not accepted in time: "While the origin can't be
+    /// reached, the last acceptance holds for `stale_if_error`". Whoever gets an answer, be it a 500, reached it.
+    /// `failed`: why no whole answer came.
     fn stale_if_error(
         &self,
         subject: &Subject,
         candidate: &Candidate,
         exchange: &Exchange,
-        unreachable: bool,
+        failed: Option<OriginErrorKind>,
     ) -> Option<Answer> {
+        use OriginErrorKind::{BrokenOff, Connect, Protocol};
         let now = self.clock.now();
         let route = subject.route(self);
         let (stored, ..) = candidate.stored.as_ref()?;
@@ -303,12 +305,16 @@ impl Pipeline {
             return None;
         }
         let allowance = freshness::stale_allowance(&stored.response, route, self.policy.cache.stale_on_disconnect);
-        let limit = if unreachable { allowance.if_disconnected } else { allowance.if_error };
+        let disconnected = matches!(failed, Some(Connect | Protocol | BrokenOff));
+        let limit = if disconnected { allowance.if_disconnected } else { allowance.if_error };
         let by = match freshness::of(&stored.response, route, now) {
             Freshness::Fresh { .. } => Duration::ZERO,
             Freshness::Stale { by } => by,
         };
-        let accepted_for = route.stale_if_error.max(self.policy.identity.accepted_for);
+        let accepted_for = match failed.is_some_and(OriginErrorKind::is_silence) {
+            true => route.stale_if_error.max(self.policy.identity.accepted_for),
+            false => self.policy.identity.accepted_for,
+        };
         if by >= limit || !self.admits(subject, accepted_for, now) {
             return None;
         }

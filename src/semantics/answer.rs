@@ -14,7 +14,7 @@ use crate::semantics::stored_response::Response;
 const REPRESENTATION: [&str; 4] = ["content-encoding", "content-language", "content-type", "content-range"];
 
 /// What an answer can let scripts of another origin read, where the origin lets them read anything.
-const EXPOSED: &str = "ETag, Cache-Status";
+pub const EXPOSED: &str = "ETag, Cache-Status";
 
 /// The head that answers with `response`, after [`precondition::evaluate`](super::precondition::evaluate) has spoken.
 pub fn of(

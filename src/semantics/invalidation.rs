@@ -5,7 +5,7 @@
 //! Content-Location name.
 
 use crate::field::Fields;
-use crate::policy::{EntityId, Pattern, PatternKind, Relation, Route, Routes, Selected};
+use crate::policy::{EntityId, Mode, Pattern, PatternKind, Relation, Route, Routes, Selected};
 use crate::semantics::request::{Request, Scheme};
 use std::time::Duration;
 
@@ -167,13 +167,15 @@ fn related(keys: &mut Vec<FenceKey>, selected: &Selected<'_>, routes: &Routes) {
             Relation::Path(template) => match filled(template, &selected.params) {
                 Some(path) => keys.push(FenceKey::Path(routes.without_case(path))),
                 // The mutation's path has no such parameter: what it meant can only be the whole route.
-                None => {
-                    let template = routes.without_case(template.clone());
-                    keys.extend(routes.with_literal_prefix_of(&template).map(|r| FenceKey::Entity(r.entity_id)));
-                }
+                None => keys.extend(routes_of(template, routes).iter().map(|r| FenceKey::Entity(r.entity_id))),
             },
         }
     }
+}
+
+/// The routes that a path of `invalidates` may be of: what falls where a mutation's own path lacks a parameter of it.
+pub fn routes_of<'r>(template: &str, routes: &'r Routes) -> Vec<&'r Route> {
+    routes.with_literal_prefix_of(&routes.without_case(template.to_owned())).collect()
 }
 
 /// A template with every `{name}` replaced; `None` where a parameter is missing.
@@ -188,6 +190,32 @@ fn filled(template: &str, params: &[(String, String)]) -> Option<String> {
     }
     out.push_str(rest);
     Some(out)
+}
+
+/// How many of the keys a stored response can stand behind: with none, nothing stored was invalidated. A path stands for
+/// itself where its route stores, or where no route names it and plain mode is all there is; the path of an action below
+/// a route is nobody's to read.
+pub fn reach(invalidation: &Invalidation, routes: &Routes) -> usize {
+    let stores = |route: &Route| route.mode == Mode::Cache;
+    let reached = |key: &&FenceKey| match key {
+        FenceKey::All => routes.iter().any(stores),
+        FenceKey::Entity(entity) | FenceKey::Collections(entity) | FenceKey::Item(entity, _) => {
+            routes.iter().any(|route| route.entity_id == *entity && stores(route))
+        }
+        FenceKey::Path(path) | FenceKey::Target(path, _) => {
+            let selected = routes.select(path);
+            stores(selected.route) && (selected.pattern.is_some() || invalidation.unrouted)
+        }
+        FenceKey::Credential(_) | FenceKey::CredentialAt(..) => false,
+    };
+    invalidation.keys.iter().filter(reached).count()
+}
+
+/// Whether no mutation of a path of `pattern` invalidates anything that is stored, whatever its method.
+pub fn is_fruitless(pattern: &Pattern, routes: &Routes) -> bool {
+    // The text of a pattern is a path that the pattern takes, and its parameters' values are their names.
+    let anything = touched("", &routes.without_case(pattern.text.clone()), routes);
+    reach(&anything, routes) == 0
 }
 
 /// How long what was invalidated takes to settle: the longest `settle` of the routes that show it.
@@ -433,6 +461,52 @@ mod tests {
         assert_eq!(decide("/login"), Invalidation { keys: vec![path("/login")], unrouted: true });
         let guessed = decide("/reports-all");
         assert_eq!(guessed, Invalidation { keys: vec![REPORTED, path("/reports-all")], unrouted: true });
+    }
+
+    /// A shop whose adjustments and files are only passed on.
+    fn passing() -> Routes {
+        let pass = || Route { mode: Mode::Pass, ..plain() };
+        let invalidates = vec![Relation::Path("/items/{id}".into())];
+        routes(vec![
+            ("items", &["/items", "/items/{id}"], plain()),
+            ("adjustments", &["/items/{id}/adjust", "/adjustments"], Route { invalidates, ..pass() }),
+            ("files", &["/files/{id}"], pass()),
+        ])
+    }
+
+    #[track_caller]
+    fn check_reach(method: &str, target: &str, expected: usize) {
+        let routes = passing();
+        assert_eq!(reach(&decide(&request(method, target, &[]), &routes), &routes), expected, "{method} {target}");
+    }
+
+    #[test]
+    fn a_mutation_is_fruitless_where_nothing_it_invalidates_is_stored() {
+        check_reach("PUT", "/items/5", 3);
+        check_reach("POST", "/items/5/adjust", 1);
+        check_reach("PUT", "/files/5", 0);
+        // Nobody reads the URL of an action.
+        check_reach("POST", "/files/5/publish", 0);
+        check_reach("POST", "/items/5/archive", 1);
+        // What no route names is counted as just that, and plain mode may have stored it.
+        check_reach("POST", "/login", 1);
+        let routes = passing();
+        let named = named_by_response(&request("POST", "/files/5", &[]), &fields(&[("Location", "/items/9")]), &routes);
+        assert_eq!(reach(&named, &routes), 2);
+        let refused = Invalidation::of_key(FenceKey::Credential([0; 16]));
+        assert_eq!((reach(&refused, &routes), reach(&Invalidation::of_key(FenceKey::All), &routes)), (0, 1));
+    }
+
+    #[test]
+    fn a_pattern_is_fruitless_where_all_its_mutations_are() {
+        let routes = passing();
+        let fruitless: Vec<&str> = routes
+            .iter()
+            .flat_map(|route| &route.patterns)
+            .filter(|pattern| is_fruitless(pattern, &routes))
+            .map(|pattern| pattern.text.as_str())
+            .collect();
+        assert_eq!(fruitless, ["/files/{id}"]);
     }
 
     #[test]

@@ -81,6 +81,11 @@ impl Mark {
     pub fn earlier(self, other: Mark) -> Mark {
         if other.sequence < self.sequence { other } else { self }
     }
+
+    /// When it was noted.
+    pub fn at(self) -> Timestamp {
+        self.at
+    }
 }
 
 /// How many mutations had begun, and the sequence, when a flight began or was joined.

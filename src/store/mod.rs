@@ -412,7 +412,7 @@ mod tests {
 
     /// Stores `body` as fetched just now.
     fn put(store: &Store, key: &CacheKey, body: &str, lines: &[(&str, &str)]) -> Result<(), Detail> {
-        put_at(store, &begin(&store), key, body, lines)
+        put_at(store, &begin(store), key, body, lines)
     }
 
     fn put_at(

@@ -67,6 +67,30 @@ fn readiness_is_seen_on_the_admin_listener() {
     }
 }
 
+/// `invalidates` was forgotten, so what the mutation changes stays a hit: the numbers say so, and so does `check`.
+#[test]
+fn a_mutation_that_invalidates_nothing_is_listed() {
+    let origin = Origin::answering(json(&[], "true"));
+    let adjustments = "[[route]]\nname = \"adjustments\"\npaths = [\"/stock/{id}/adjust\"]\nmode = \"pass\"\n";
+    let config = format!("origin.url = \"{}\"\n{CACHED}{adjustments}", origin.url);
+    let proxy = Proxy::start(&config);
+    for line in ["POST /stock/5/adjust", "POST /stock/6/adjust", "PUT /a/1"] {
+        assert_eq!(proxy.ask(line, &[], "").status(), 200);
+    }
+    let mut admin = Connection::open(proxy.admin);
+    admin.ask("GET /stats", &["Host: localhost"], "");
+    let stats: serde_json::Value = serde_json::from_str(admin.response().text()).expect("it is JSON");
+    assert_eq!(stats["unmatched"].to_string(), r#"[{"method":"POST","path":"/stock/{id}/adjust","times":2}]"#);
+    assert_eq!(stats["total"]["fruitless"], 2);
+    let folder = tempfile::TempDir::new().expect("a folder can be made");
+    let file = folder.path().join("freshgate.toml");
+    std::fs::write(&file, config).expect("a file can be written");
+    let admin = format!("http://{}", proxy.admin);
+    let checked = freshgate().args(["check", "--config", name(&file), "--admin", &admin]).output();
+    let report = String::from_utf8(checked.expect("the program was built").stdout).expect("it is text");
+    assert!(report.ends_with("\n    POST /stock/{id}/adjust, 2 times\n"), "{report}");
+}
+
 /// One line of JSON per exchange, in which no value of the query and no credential stands.
 #[test]
 fn the_access_log_tells_each_exchange_and_no_secret() {

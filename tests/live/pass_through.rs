@@ -30,6 +30,43 @@ fn a_401_to_what_is_passed_on_ends_what_is_stored_for_its_caller() {
     assert_eq!((get("/me"), origin.times_asked()), (200, 1), "the origin has the word");
 }
 
+/// A caller whose app polls a stream need not be asked about again.
+#[test]
+fn a_200_to_what_is_passed_on_accepts_its_caller() {
+    let origin = Origin::start(|request, peer| {
+        let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned();
+        let answer = if request.line().starts_with("GET /me") { missing } else { json(&[], "streamed") };
+        write(peer, answer.as_bytes());
+        After::Keep
+    });
+    let routes = "[[route]]\nname = \"me\"\npaths = [\"/me\"]\nfresh = \"5m\"\nnegative = \"5m\"\n\
+                  [[route]]\nname = \"stream\"\npaths = [\"/stream\"]\nmode = \"pass\"\n";
+    let proxy = Proxy::start(&format!("[origin]\nurl = \"{}\"\n{routes}", origin.url));
+    let get = |path: &str| proxy.ask(&format!("GET {path}"), &["Authorization: Bearer alice"], "").status();
+    assert_eq!((get("/me"), get("/me"), origin.times_asked()), (404, 404, 2), "a 404 accepts nobody");
+    assert_eq!((get("/stream"), origin.times_asked()), (200, 1));
+    assert_eq!((get("/me"), origin.times_asked()), (404, 0));
+}
+
+/// Fetch, "CORS protocol": without being named, a script cannot read what is added here.
+#[test]
+fn scripts_may_read_what_is_added_to_a_stream() {
+    let fields = ["Access-Control-Allow-Origin: *", "Access-Control-Expose-Headers: X-Total-Count"];
+    let origin = Origin::start(move |request, peer| {
+        let fields = if request.line().ends_with("/shared") { &fields[..] } else { &[] };
+        write(peer, json(fields, "streamed").as_bytes());
+        After::Keep
+    });
+    let route = "[[route]]\nname = \"stream\"\npaths = [\"/{*rest}\"]\nmode = \"pass\"\n";
+    let proxy = Proxy::start(&format!("[origin]\nurl = \"{}\"\n{route}", origin.url));
+    let exposed = |path: &str| {
+        let answer = proxy.get(path);
+        answer.head.fields("access-control-expose-headers").join("; ")
+    };
+    assert_eq!(exposed("/shared"), "X-Total-Count; ETag, Cache-Status");
+    assert_eq!(exposed("/own"), "");
+}
+
 #[test]
 fn a_large_upload_goes_through_in_flat_memory() {
     let origin = Origin::start(|request, peer| {

@@ -1,11 +1,14 @@
 //! Never another's data, and never for a caller whom the origin has turned away.
 
-use crate::house::{House, SHARED, ok, status};
+use crate::house::{House, Lines, SHARED, ok, request, status};
 use freshgate::changes::Cause;
 use freshgate::cli::demo::token::{Claims, sign};
 use freshgate::clock::Clock;
-use freshgate::origin::OriginErrorKind;
+use freshgate::origin::scripted::Scripted;
+use freshgate::origin::{Head, OriginErrorKind};
+use freshgate::pipeline::{Class, Passage};
 use freshgate::semantics::cache_status::Detail;
+use freshgate::semantics::request::Request;
 
 const A: [(&str, &str); 1] = [("Authorization", "Bearer a")];
 const B: [(&str, &str); 1] = [("Authorization", "Bearer b")];
@@ -15,7 +18,7 @@ fn private() -> House {
 }
 
 /// A GET by `caller`, answered with `answer`.
-async fn fetched(house: &House, caller: crate::house::Lines<'_>, target: &str, answer: u16, body: &str) {
+async fn fetched(house: &House, caller: Lines<'_>, target: &str, answer: u16, body: &str) {
     let reader = house.get_with(target, caller).await;
     house.asked("GET", target).await.answer(status(answer, &[], body));
     assert_eq!(reader.got().await.head.status, answer);
@@ -253,4 +256,142 @@ async fn nobody_is_handed_what_diverged_meanwhile() {
     house.asked("GET", "/items?page=2").await.answer(ok("b's second"));
     assert_eq!(b.got().await.text(), "b's second");
     assert_eq!(house.causes(), [Cause::Divergence]);
+}
+
+/// A request that streams past the store: it has been sent, and its head has not come.
+struct Passing(Request, Passage);
+
+async fn passing(house: &House, target: &str, lines: Lines<'_>) -> Passing {
+    let request = request("GET", target, lines);
+    let why = if let Class::Pass(why) = house.pipeline.classify(&request) { why } else { Detail::Pass };
+    let passage = house.pipeline.pass(&request, why).await.expect("there is room");
+    Passing(request, passage)
+}
+
+impl Passing {
+    /// Its head comes.
+    fn answered(self, house: &House, status: u16) {
+        house.pipeline.heed_passed(&self.0, self.1.asked, status);
+    }
+}
+
+/// For ten minutes what a caller was told is fresh: only acceptance runs out.
+fn accepting() -> House {
+    House::with(&SHARED.replace("scope = \"public\"\n", "negative = \"10m\"\n").replace("60s", "10m"))
+}
+
+/// Whether the caller is answered from the store.
+async fn admitted(house: &House, target: &str, caller: Lines<'_>) -> bool {
+    let asking = house.get_with(target, caller).await;
+    let hit = house.next().await.is_none();
+    asking.leave().await;
+    hit
+}
+
+#[tokio::test]
+async fn a_get_that_streams_past_the_store_accepts_its_caller_from_when_it_was_asked() {
+    let house = accepting();
+    fetched(&house, &A, "/items/1", 200, "a's").await;
+    house.age(30);
+    let polled = passing(&house, "/poll", &A).await;
+    house.age(29);
+    polled.answered(&house, 200);
+    house.age(30);
+    assert!(admitted(&house, "/items/1", &A).await, "59 seconds ago");
+    house.age(1);
+    assert!(!admitted(&house, "/items/1", &A).await, "60 seconds ago, whenever it was answered");
+}
+
+#[tokio::test]
+async fn what_streams_past_accepts_where_a_fetch_would() {
+    for (status, accepts) in
+        [(200, true), (206, true), (304, true), (101, false), (302, false), (404, false), (500, false)]
+    {
+        let house = accepting();
+        // What a 404 says may be stored, and it accepts nobody.
+        fetched(&house, &A, "/items/1", 404, "none").await;
+        passing(&house, "/poll", &A).await.answered(&house, status);
+        assert_eq!(admitted(&house, "/items/1", &A).await, accepts, "{status}");
+        assert!(!admitted(&house, "/items/1", &B).await, "{status}");
+    }
+}
+
+/// The head of a stream may come long after its request was sent; a refusal meanwhile is the younger word.
+#[tokio::test]
+async fn a_refusal_while_a_stream_was_awaited_has_the_last_word() {
+    let house = accepting();
+    let polled = passing(&house, "/poll", &A).await;
+    fetched(&house, &A, "/items/2", 401, "who?").await;
+    fetched(&house, &A, "/items/1", 404, "none").await;
+    polled.answered(&house, 200);
+    assert!(!admitted(&house, "/items/1", &A).await);
+    passing(&house, "/poll", &A).await.answered(&house, 200);
+    assert!(admitted(&house, "/items/1", &A).await, "asked after it, and accepted");
+    passing(&house, "/items/1", &A).await.answered(&house, 403);
+    assert!(!admitted(&house, "/items/1", &A).await);
+}
+
+/// Many an origin answers OPTIONS, which a field can put in place of GET, to anybody.
+#[tokio::test]
+async fn a_get_that_stands_for_another_method_accepts_nobody() {
+    for (method, accepts) in [("OPTIONS", false), ("TRACE", false), ("HEAD", true), ("GET", true)] {
+        let house = accepting();
+        fetched(&house, &A, "/items/1", 404, "none").await;
+        let lines = [A[0], ("X-HTTP-Method-Override", method)];
+        passing(&house, "/poll", &lines).await.answered(&house, 200);
+        assert_eq!(admitted(&house, "/items/1", &A).await, accepts, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn what_streams_past_accepts_to_a_shared_url_if_it_is_what_a_fetch_would_ask() {
+    for (streams, accepts) in
+        [("/items/1", true), ("/items/1?token=t", false), ("/items/2", false), ("/items", false), ("/poll", false)]
+    {
+        let ignoring = "scope = \"authenticated\"\nquery = { ignore = [\"token\"] }\n";
+        let house = House::with(&SHARED.replace("scope = \"public\"\n", ignoring));
+        fetched(&house, &A, "/items/1", 200, "one").await;
+        passing(&house, streams, &B).await.answered(&house, 200);
+        assert_eq!(admitted(&house, "/items/1", &B).await, accepts, "{streams}");
+    }
+}
+
+/// Buffered or streamed, a mutation's 403 is a word about its URL and that caller.
+#[tokio::test]
+async fn a_403_to_a_streamed_mutation_ends_what_was_stored_for_that_url() {
+    let house = private();
+    for caller in [&A, &B] {
+        fetched(&house, caller, "/items/1", 200, "one").await;
+        fetched(&house, caller, "/items/2", 200, "two").await;
+    }
+    let passage = house.pipeline.pass(&request("PUT", "/items/1", &A), Detail::Pass).await.expect("there is room");
+    let mut mutation = passage.mutation.expect("it has a barrier");
+    mutation.head(&Head { status: 403, reason: "".into(), fields: Default::default() });
+    mutation.end();
+    assert!(!admitted(&house, "/items/1", &A).await);
+    assert!(admitted(&house, "/items/2", &A).await && admitted(&house, "/items/1", &B).await);
+    assert_eq!(house.causes(), [Cause::Credential]);
+}
+
+/// Somebody who was sent home ten minutes ago is not fed on what others were told because the origin stumbles over them:
+/// it was reached.
+#[tokio::test]
+async fn an_error_that_was_answered_needs_acceptance_as_anything_else_does() {
+    let authenticated = "scope = \"authenticated\"\nstale_if_error = \"1h\"\n";
+    let whole = status(500, &[], "oops");
+    let cut = Scripted { breaks: true, ..status(500, &[], "oops") };
+    for (answer, expected) in [(whole, 500), (cut, 502)] {
+        let house = House::with(&SHARED.replace("scope = \"public\"\n", authenticated));
+        for caller in [&A, &B] {
+            fetched(&house, caller, "/items/1", 200, "one").await;
+        }
+        house.age(600);
+        let b = house.get_with("/items/1", &B).await;
+        house.asked("GET", "/items/1").await.answer(answer);
+        assert_eq!(b.got().await.head.status, expected);
+        // Where nothing answers, nobody can ask.
+        let b = house.get_with("/items/1", &B).await;
+        house.asked("GET", "/items/1").await.fail(freshgate::origin::OriginErrorKind::Connect);
+        assert_eq!(b.got().await.text(), "one");
+    }
 }
