@@ -320,7 +320,8 @@ impl Got {
 }
 
 fn policy(toml: &str) -> Arc<Policy> {
-    match config::parse(toml, "races.toml", &Overrides::default(), &|_| None) {
+    let secret = |name: &str| (name == "JWT_SECRET").then(|| crate::tokens::SECRET.to_owned());
+    match config::parse(toml, "races.toml", &Overrides::default(), &secret) {
         Ok(loaded) => Arc::new(loaded.policy),
         Err(errors) => panic!("{errors}"),
     }
