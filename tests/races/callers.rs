@@ -183,3 +183,26 @@ async fn nobody_is_handed_what_diverged_meanwhile() {
     assert_eq!(b.got().await.text(), "b's second");
     assert_eq!(house.causes(), [Cause::Divergence]);
 }
+
+/// What says that it is for one site's scripts is for no other's, even where the first asks nobody else to wait.
+#[tokio::test]
+async fn scripts_of_two_sites_fly_together_and_share_what_is_for_all_scripts_alone() {
+    let from_a = [("Origin", "https://a.example")];
+    let from_b = [("Origin", "https://b.example")];
+    for (allowed, of_b) in [("*", None), ("https://a.example", Some("https://b.example"))] {
+        let house = House::new();
+        let a = house.get_with("/items", &from_a).await;
+        let b = house.get_with("/items", &from_b).await;
+        let fetch = house.asked("GET", "/items").await;
+        house.quiet().await;
+        fetch.answer(status(200, &[("Access-Control-Allow-Origin", allowed)], "list"));
+        if let Some(of_b) = of_b {
+            house.asked("GET", "/items").await.answer(status(200, &[("Access-Control-Allow-Origin", of_b)], "list"));
+        }
+        house.quiet().await;
+        for (got, expected) in [(a.got().await, allowed), (b.got().await, of_b.unwrap_or(allowed))] {
+            let told = got.head.fields.get("access-control-allow-origin");
+            assert_eq!((got.text(), told), ("list", Some(expected.as_bytes())), "{got:?}");
+        }
+    }
+}
