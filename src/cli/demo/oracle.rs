@@ -4,7 +4,6 @@
 //! are measured by one rule. What it has not is everything that takes time: its origin answers at once, so nothing is
 //! overtaken, nothing collapses, and there are no background refreshes.
 
-use crate::identity::acceptance::Admission;
 use crate::policy::{Freshness, Mode, PatternKind, Policy, Relation, Route, RouteId, Routes, Scope};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -33,7 +32,7 @@ pub struct Oracle {
     /// When what is kept was fetched.
     copies: HashMap<(Owner, String), Duration>,
     /// When the origin last accepted each caller's credential, and for what.
-    accepted: HashMap<(u32, Admission), Duration>,
+    accepted: HashMap<(u32, AcceptedTo), Duration>,
     origin_gets: u64,
 }
 
@@ -68,9 +67,9 @@ impl Oracle {
         // What the origin must have accepted the caller to lately; everyone may read what is public, and these callers'
         // tokens live all day.
         let admission = match self.scope {
-            Scope::User => Some(Admission::Anywhere),
-            Scope::Authenticated if selected.params.is_empty() => Some(Admission::Route(selected.route.id)),
-            Scope::Authenticated => Some(Admission::Url(matched.clone())),
+            Scope::User => Some(AcceptedTo::Api),
+            Scope::Authenticated if selected.params.is_empty() => Some(AcceptedTo::Route(selected.route.id)),
+            Scope::Authenticated => Some(AcceptedTo::Path(matched.clone())),
             Scope::Claim(_) | Scope::Public => None,
         };
         let within = self.policy.identity.accepted_for;
@@ -91,6 +90,14 @@ impl Oracle {
         let reach = Reach::of(routes, method, path);
         self.copies.retain(|(_, kept), _| !reach.covers(routes, kept));
     }
+}
+
+/// What a cashier was accepted to. Every request of the day names one host and spells its path one way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum AcceptedTo {
+    Api,
+    Route(RouteId),
+    Path(String),
 }
 
 /// RFC 9111 §4.2: a response is fresh while its lifetime exceeds its age.
