@@ -19,14 +19,24 @@ pub struct Hunt {
     fronts: Vec<Arc<dyn Front>>,
     ledger: Arc<Mutex<Ledger>>,
     people: Mutex<Vec<Person>>,
+    focus: Mutex<Focus>,
     seeded: Mutex<Seeded>,
+}
+
+/// Somebody who goes on asking for the same for a while, so that what happens to them there shows.
+#[derive(Clone)]
+struct Focus {
+    person: usize,
+    url: Url,
 }
 
 impl Hunt {
     /// A hunt through these fronts of one proxy, whose origin is `world`.
     pub fn begin(seed: u64, world: Arc<World>, fronts: Vec<Arc<dyn Front>>) -> Hunt {
+        let nobody = Focus { person: 0, url: Url { host: HOSTS[0].to_owned(), target: "/user".to_owned() } };
         let hunt = Hunt {
             world,
+            focus: Mutex::new(nobody),
             fronts,
             ledger: Arc::default(),
             people: Mutex::default(),
@@ -109,6 +119,10 @@ impl Hunt {
         person
     }
 
+    fn focus(&self) -> Focus {
+        self.focus.lock().expect("nobody panics here").clone()
+    }
+
     fn accept(&self, host: &str, person: &Person) {
         if !person.credentials.is_empty() {
             self.world.state().accepted.insert((host.to_owned(), person.own()), person.tenant);
@@ -120,12 +134,12 @@ impl Hunt {
         self.world.pass(self.draw(2000));
         self.happen();
         // So that some meet.
-        let topics: Vec<Url> = (0..3).map(|_| self.url()).collect();
+        let focus = self.focus();
+        let topics = [focus.url, self.url(), self.url()];
         let mut tasks = Vec::new();
         for _ in 0..AT_ONCE {
-            let topic =
-                if self.draw(3) > 0 { Some(&topics[usize::try_from(self.draw(3)).expect("small")]) } else { None };
-            let asked = self.asked(topic);
+            let topic = topics.get(usize::try_from(self.draw(4)).expect("small"));
+            let asked = self.asked(topic, focus.person);
             let request = self.request(&asked);
             let at = usize::try_from(self.draw(self.fronts.len() as u64)).expect("small");
             let (front, ledger, world) = (self.fronts[at].clone(), self.ledger.clone(), self.world.clone());
@@ -157,8 +171,13 @@ impl Hunt {
 
     /// Tokens end and others begin; the origin thinks anew of somebody, or is gone for a while.
     fn happen(&self) {
-        let number = self.draw(PEOPLE);
-        let at = usize::try_from(number).expect("small");
+        if self.draw(6) == 0 {
+            let person = usize::try_from(self.draw(PEOPLE)).expect("small");
+            *self.focus.lock().expect("nobody panics here") = Focus { person, url: self.url() };
+        }
+        let focus = self.focus();
+        let at = if self.draw(2) == 0 { focus.person } else { usize::try_from(self.draw(PEOPLE)).expect("small") };
+        let number = at as u64;
         let known = self.people.lock().expect("nobody panics here")[at].clone();
         let (own, host) = (known.own(), self.one_of(&HOSTS));
         let now = self.world.clock.now().wall_seconds();
@@ -169,7 +188,7 @@ impl Hunt {
             2 if self.draw(3) == 0 => anew = Some(self.person(number)),
             3 => drop(self.world.state().accepted.remove(&(host.to_owned(), own))),
             4 => self.accept(host, &known),
-            5 => drop(self.world.state().forbidden.insert((own, self.url()))),
+            5 => drop(self.world.state().forbidden.insert((own, focus.url))),
             6 => self.world.state().forbidden.clear(),
             7 => {
                 let down = self.draw(3) == 0;
@@ -204,9 +223,9 @@ impl Hunt {
         Url { host: host.to_owned(), target }
     }
 
-    fn asked(&self, topic: Option<&Url>) -> Asked {
-        let people = self.people.lock().expect("nobody panics here");
-        let person = people[usize::try_from(self.draw(people.len() as u64)).expect("small")].clone();
+    fn asked(&self, topic: Option<&Url>, focus: usize) -> Asked {
+        let at = if self.draw(8) == 0 { focus } else { usize::try_from(self.draw(PEOPLE)).expect("small") };
+        let person = self.people.lock().expect("nobody panics here")[at].clone();
         let method = match self.draw(50) {
             0 => self.one_of(&["PUT", "PATCH", "DELETE", "POST"]),
             1..=4 => "HEAD",
