@@ -308,7 +308,7 @@ impl World {
                 status = 304;
             }
             // A 304 that names no validator speaks of whatever was asked about.
-            if status == 200 || luck % 2 == 0 {
+            if status == 200 || luck.is_multiple_of(2) {
                 known.write_to(&mut fields);
             }
         }

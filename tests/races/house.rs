@@ -79,14 +79,24 @@ impl House {
         House::before(toml, origin.clone(), origin)
     }
 
+    /// With a whole configuration, in which `env:SECRET` is `secret`.
+    pub fn keyed(toml: &str, secret: &str) -> House {
+        let origin = ScriptedOrigin::new();
+        House::of(policy(toml, Some(secret)), origin.clone(), origin)
+    }
+
     /// In front of another origin than the scripted one, which is then never asked.
     pub fn before(toml: &str, asked: Arc<dyn Origin>, origin: Arc<ScriptedOrigin>) -> House {
+        House::of(policy(toml, None), asked, origin)
+    }
+
+    fn of(policy: Arc<Policy>, asked: Arc<dyn Origin>, origin: Arc<ScriptedOrigin>) -> House {
         // Thu, 01 Jan 2026 00:00:00 GMT
         let clock = Arc::new(ManualClock::new(Timestamp { wall_ms: 1_767_225_600_000, boot_ms: 1_000_000 }));
         let observed = Arc::new(Mutex::new(Vec::new()));
         let observer = observed.clone();
         let observe = move |exchange: &Exchange| observer.lock().expect("nobody panics here").push(exchange.clone());
-        let pipeline = Pipeline::new(policy(toml), asked, clock.clone(), Arc::new(observe), [7; 32]);
+        let pipeline = Pipeline::new(policy, asked, clock.clone(), Arc::new(observe), [7; 32]);
         House { pipeline, origin, clock, observed }
     }
 
@@ -98,6 +108,15 @@ impl House {
     /// Begins a GET with these fields, and lets it come as far as it can.
     pub async fn get_with(&self, target: &str, lines: Lines<'_>) -> Asking {
         let asking = self.start(target, lines);
+        turns().await;
+        asking
+    }
+
+    /// Begins a GET with fields that were made for it, and lets it come as far as it can.
+    pub async fn get_owned(&self, target: &str, lines: &[(&'static str, String)]) -> Asking {
+        let (pipeline, mut request) = (self.pipeline.clone(), request("GET", target, &[]));
+        lines.iter().for_each(|(name, value)| request.fields.push(*name, value.clone()));
+        let asking = Asking(tokio::spawn(async move { pipeline.retrieve(request, None).await }));
         turns().await;
         asking
     }
@@ -319,9 +338,8 @@ impl Got {
     }
 }
 
-fn policy(toml: &str) -> Arc<Policy> {
-    let secret = |name: &str| (name == "JWT_SECRET").then(|| crate::tokens::SECRET.to_owned());
-    match config::parse(toml, "races.toml", &Overrides::default(), &secret) {
+fn policy(toml: &str, secret: Option<&str>) -> Arc<Policy> {
+    match config::parse(toml, "races.toml", &Overrides::default(), &|_| secret.map(str::to_owned)) {
         Ok(loaded) => Arc::new(loaded.policy),
         Err(errors) => panic!("{errors}"),
     }
