@@ -7,8 +7,8 @@ use freshgate::semantics::cache_status::CacheStatus;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// What [`House::configured`] has for `env:JWT_SECRET`.
-pub const SECRET: &str = "thirty-two octets that nobody has, and some more";
+/// What the proxy verifies tokens with.
+const SECRET: &str = "thirty-two octets that nobody has, and some more";
 
 const SHOP: &str = r#"
 [origin]
@@ -50,11 +50,9 @@ fn good(sub: &str) -> String {
 
 /// A GET that carries this token, and this X-Api-Key where there is one.
 async fn get(house: &House, target: &str, token: &str, key: Option<&'static str>) -> Asking {
-    // Fields of a test live as long as it does.
-    let bearer: &'static str = format!("Bearer {token}").leak();
-    let mut lines = vec![("Authorization", bearer)];
-    lines.extend(key.map(|key| ("X-Api-Key", key)));
-    house.get_with(target, &lines).await
+    let mut lines = vec![("Authorization", format!("Bearer {token}"))];
+    lines.extend(key.map(|key| ("X-Api-Key", key.to_owned())));
+    house.get_owned(target, &lines).await
 }
 
 /// The origin is asked in the name of this token, and answers this.
@@ -78,7 +76,7 @@ fn hits(house: &House, target: &str, token: &str, body: &str) -> impl Future<Out
 /// Whoever has this token shares neither what a tenant has nor what another of their kind has, and gives nobody
 /// anything; only what they were answered themselves comes back to them.
 async fn falls_back_to_user(what: &str, bad: impl Fn(&str) -> String, key: Option<&'static str>) {
-    let house = House::configured(SHOP);
+    let house = House::keyed(SHOP, SECRET);
     asks(&house, "/items", &good("ann"), "of tenant 1").await;
     for sub in ["mallory", "oscar"] {
         let own = format!("{sub}'s own");
@@ -96,7 +94,7 @@ async fn falls_back_to_user(what: &str, bad: impl Fn(&str) -> String, key: Optio
 
 #[tokio::test]
 async fn those_of_one_tenant_share_without_asking() {
-    let house = House::configured(SHOP);
+    let house = House::keyed(SHOP, SECRET);
     asks(&house, "/items", &good("ann"), "of tenant 1").await;
     hits(&house, "/items", &good("bea"), "of tenant 1").await;
 }
@@ -158,7 +156,7 @@ async fn a_second_credential_makes_a_token_prove_nothing() {
 #[tokio::test]
 async fn those_of_another_tenant_share_with_each_other_alone() {
     for other in [r#""tenant":"2""#, r#""tenant":1"#, r#""tenant":"1 ""#, r#""tenant":"01""#] {
-        let house = House::configured(SHOP);
+        let house = House::keyed(SHOP, SECRET);
         asks(&house, "/items", &good("ann"), "of tenant 1").await;
         asks(&house, "/items", &token("mallory", other), "of the other").await;
         hits(&house, "/items", &token("oscar", other), "of the other").await;
@@ -168,7 +166,7 @@ async fn those_of_another_tenant_share_with_each_other_alone() {
 
 #[tokio::test]
 async fn a_token_that_is_over_gets_nothing_from_the_store_not_even_its_own() {
-    let house = House::configured(&SHOP.replace("10m", "1h"));
+    let house = House::keyed(&SHOP.replace("10m", "1h"), SECRET);
     let short = signed(
         r#"{"alg":"HS256"}"#,
         &format!(r#"{{"iss":"house","aud":"till","sub":"bea","exp":{},"tenant":"1"}}"#, NOW + 60),
@@ -186,7 +184,7 @@ async fn a_token_that_is_over_gets_nothing_from_the_store_not_even_its_own() {
 
 #[tokio::test]
 async fn a_token_that_is_not_yet_valid_gets_nothing_from_the_store_until_it_is() {
-    let house = House::configured(SHOP);
+    let house = House::keyed(SHOP, SECRET);
     asks(&house, "/items", &good("ann"), "of tenant 1").await;
     let later = token("bea", &format!(r#""nbf":{},"tenant":"1""#, NOW + 60));
     for answer in ["bea's", "once more"] {
@@ -199,7 +197,7 @@ async fn a_token_that_is_not_yet_valid_gets_nothing_from_the_store_until_it_is()
 /// What was in order when the wait began is looked at again when it ends.
 #[tokio::test]
 async fn a_token_that_ends_while_its_caller_waits_is_not_handed_the_fetch() {
-    let house = House::configured(SHOP);
+    let house = House::keyed(SHOP, SECRET);
     let first = get(&house, "/items", &good("ann"), None).await;
     let fetch = house.asked("GET", "/items").await;
     let short = signed(
@@ -219,7 +217,7 @@ async fn a_token_that_ends_while_its_caller_waits_is_not_handed_the_fetch() {
 /// The origin knows more than the token says: it may have been revoked.
 #[tokio::test]
 async fn a_live_token_that_got_a_401_shares_again_only_after_an_acceptance() {
-    let house = House::configured(SHOP);
+    let house = House::keyed(SHOP, SECRET);
     let (ann, bea) = (good("ann"), good("bea"));
     asks(&house, "/items", &ann, "of tenant 1").await;
     hits(&house, "/items", &bea, "of tenant 1").await;
@@ -252,7 +250,7 @@ async fn whoever_takes_the_public_key_for_a_secret_or_names_another_falls_back_t
     house.clock.set_wall((1_300_819_380 - 2 * 86_400) * 1000);
     asks(&house, "/items", BY_RSA, "of joe").await;
     // The scheme's name in another case is another credential, and the same token.
-    let other = house.get_with("/items", &[("Authorization", format!("bearer {BY_RSA}").leak())]).await.got().await;
+    let other = house.get_owned("/items", &[("Authorization", format!("bearer {BY_RSA}"))]).await.got().await;
     assert_eq!((other.text(), other.is_hit()), ("of joe", true), "a good token shares");
 
     let claims = BASE64URL.decode(BY_RSA.split('.').nth(1).expect("a token has three parts")).expect("base64url");
