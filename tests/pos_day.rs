@@ -5,7 +5,7 @@
 mod in_process;
 
 use freshgate::cli::demo::api::Api;
-use freshgate::cli::demo::driver::Cashiers;
+use freshgate::cli::demo::driver::{Cashiers, TENANT};
 use freshgate::cli::demo::{SECRET, day, tally::Tally};
 use freshgate::clock::{Clock, ManualClock, Timestamp};
 use freshgate::config::{self, Overrides};
@@ -46,16 +46,23 @@ async fn play(scope: Scope) -> (Tally, u64) {
     cashiers.step_through(&day::schedule(SEED), &clock).await;
     let tally = cashiers.tally();
     assert!(tally.is_clean(), "{tally:?}\n{}", cashiers.findings().join("\n"));
-    let origin = api.all_gets().count;
+    let origin = api.gets_of(TENANT).count;
     println!(
         "seed {SEED}, scope {scope}: {} GETs, {origin} reached the origin ({:.1} % fewer), oracle {} (× {:.3}), \
-         bytes to clients {:.1} % fewer, {} stale",
+         bytes to clients {:.1} % fewer, {} stale, {} of {} GETs next door and here another tenant's",
         tally.gets,
         100.0 * (1.0 - ratio(origin, tally.gets)),
         tally.oracle,
         ratio(origin, tally.oracle),
         100.0 * (1.0 - ratio(tally.bytes, tally.bytes_without)),
         tally.stale,
+        tally.foreign,
+        tally.gets + tally.next_door,
+    );
+    assert_eq!(
+        tally.next_door > 0,
+        scope != Scope::Authenticated,
+        "another tenant's data can be told only where it is there"
     );
     (tally, origin)
 }

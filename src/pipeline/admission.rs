@@ -61,7 +61,12 @@ impl Pipeline {
             return true;
         };
         let unrefused = |mark| !self.store.fences.invalidated_since(&subject.credential_slots, mark);
-        let accepted = || self.acceptances.last(caller, &subject.admission, now).filter(|(_, mark)| unrefused(*mark));
+        let accepted = || {
+            // A word about this URL is taken back by none about another.
+            let here = self.was_refused_here(subject).then(|| Admission::Url(subject.key.clone()));
+            let admission = here.as_ref().unwrap_or(&subject.admission);
+            self.acceptances.last(caller, admission, now).filter(|(_, mark)| unrefused(*mark))
+        };
         match &subject.who.token {
             // A token that is over is over, whatever the origin said while it lived. It may have ended meanwhile.
             Token::Over => false,
@@ -69,6 +74,11 @@ impl Pipeline {
             Token::Live(_) => unrefused(Mark::BEGINNING) || accepted().is_some(),
             Token::Unverified => accepted().is_some_and(|(ago, _)| ago < within),
         }
+    }
+
+    /// Whether the origin ever answered the caller 403 here.
+    fn was_refused_here(&self, subject: &Subject) -> bool {
+        self.store.fences.invalidated_since(&subject.refusal_slots, Mark::BEGINNING)
     }
 
     /// What the status of a final response to a GET or HEAD says of the caller's credential. `asked` was noted before the
@@ -80,6 +90,9 @@ impl Pipeline {
                 self.acceptances.accept(Some(caller), Admission::Anywhere, asked, now);
                 if subject.admission != Admission::Anywhere {
                     self.acceptances.accept(Some(caller), subject.admission.clone(), asked, now);
+                }
+                if self.was_refused_here(subject) {
+                    self.acceptances.accept(Some(caller), Admission::Url(subject.key.clone()), asked, now);
                 }
             }
             status => self.refused(caller, &subject.place.path, status),

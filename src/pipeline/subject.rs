@@ -31,6 +31,8 @@ pub struct Subject {
     pub negative_slots: Slots,
     /// The caller's own, whether or not the scope is the caller's.
     pub credential_slots: Slots,
+    /// The one of them that falls when the caller may not read this path.
+    pub refusal_slots: Slots,
 }
 
 /// Whether the status says that there is nothing: what `negative` governs.
@@ -78,6 +80,7 @@ impl Subject {
             slots: fences.slots(&keys(false)),
             negative_slots: fences.slots(&keys(true)),
             credential_slots: fences.slots(credential.as_ref().map_or(&[], |keys| &keys[..])),
+            refusal_slots: fences.slots(credential.as_ref().map_or(&[], |keys| &keys[1..])),
             admission: match partition {
                 Partition::Authenticated if literal => {
                     Admission::Route(selecting(cache_key::of_route(&request, route)))

@@ -26,7 +26,10 @@ impl Http2 {
 
     async fn exchange(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, h2::Error> {
         let (mut head, body) = request.into_parts();
-        let target = format!("http://shop.test{}", head.uri);
+        // ":authority" is Host (RFC 9113 §8.3.1).
+        let host = head.headers.remove("host");
+        let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("shop.test");
+        let target = format!("http://{host}{}", head.uri);
         head.uri = target.parse().expect("a path behind an authority is a URI");
         let mut connection = self.connection.clone().ready().await?;
         let (response, mut upload) = connection.send_request(http::Request::from_parts(head, ()), body.is_empty())?;

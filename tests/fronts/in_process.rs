@@ -18,11 +18,14 @@ impl Front for InProcess {
         let (head, body) = request.into_parts();
         let mut fields: Fields =
             head.headers.iter().map(|(n, v)| (n.as_str().to_owned(), v.as_bytes().to_vec())).collect();
-        fields.push("Host", "shop.test");
+        if !fields.contains("host") {
+            fields.push("Host", "shop.test");
+        }
+        let host = fields.get("host").map(|host| String::from_utf8_lossy(host).into_owned()).unwrap_or_default();
         let request = Request {
             method: head.method.to_string(),
             scheme: Scheme::Http,
-            authority: "shop.test".into(),
+            authority: host,
             path: head.uri.path().to_owned(),
             query: head.uri.query().map(str::to_owned),
             fields,

@@ -1,54 +1,17 @@
-//! Rounds of requests at once, and what may come back to whom.
+//! Rounds of requests at once: who asks for what, and what happens meanwhile.
 
-use crate::world::{Pace, Person, SECRET, TENANTS, World, token};
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
+use crate::ledger::{Asked, Counts, Ledger};
+use crate::world::{HOSTS, KINDS, Lifetime, MINE, Pace, Person, SECRET, TENANTS, Url, World, token};
 use bytes::Bytes;
 use freshgate::cli::demo::front::Front;
 use freshgate::cli::demo::seeded::Seeded;
-use freshgate::clock::Timestamp;
-use serde_json::Value;
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Requests that are under way at once.
 const AT_ONCE: u64 = 40;
 
-/// What a hunt saw.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    pub requests: u64,
-    pub hits: u64,
-    /// Answers that had been made for somebody else.
-    pub others: u64,
-    pub collapsed: u64,
-    pub not_modified: u64,
-    pub refused: u64,
-    pub cancelled: u64,
-}
-
-/// What is written down while requests are under way.
-#[derive(Default)]
-struct Ledger {
-    counts: Counts,
-    findings: Vec<String>,
-    /// Entity-tag to whose content it names.
-    tags: HashMap<String, String>,
-    /// Those of the last answers.
-    recent: VecDeque<String>,
-    /// By credential: the last 401 that it was told.
-    refused: HashMap<String, Refusal>,
-    answers: u64,
-}
-
-/// A 401 that somebody was told.
-#[derive(Clone, Copy)]
-struct Refusal {
-    /// How many answers there had been.
-    answers: u64,
-    /// How many the origin had given when it decided so.
-    decided: u64,
-}
+/// People who ask.
+const PEOPLE: u64 = 16;
 
 /// One hunt.
 pub struct Hunt {
@@ -56,29 +19,30 @@ pub struct Hunt {
     fronts: Vec<Arc<dyn Front>>,
     ledger: Arc<Mutex<Ledger>>,
     people: Mutex<Vec<Person>>,
+    focus: Mutex<Focus>,
     seeded: Mutex<Seeded>,
 }
 
-/// A request, and what was known when it began.
-struct Asked {
-    person: Person,
-    path: String,
-    method: &'static str,
-    at: Timestamp,
-    answers: u64,
+/// Somebody who goes on asking for the same for a while, so that what happens to them there shows.
+#[derive(Clone)]
+struct Focus {
+    person: usize,
+    url: Url,
 }
 
 impl Hunt {
     /// A hunt through these fronts of one proxy, whose origin is `world`.
     pub fn begin(seed: u64, world: Arc<World>, fronts: Vec<Arc<dyn Front>>) -> Hunt {
+        let nobody = Focus { person: 0, url: Url { host: HOSTS[0].to_owned(), target: "/user".to_owned() } };
         let hunt = Hunt {
             world,
+            focus: Mutex::new(nobody),
             fronts,
             ledger: Arc::default(),
             people: Mutex::default(),
             seeded: Mutex::new(Seeded::new(seed)),
         };
-        let people = (0..12).map(|number| hunt.person(number)).collect();
+        let people = (0..PEOPLE).map(|number| hunt.person(number)).collect();
         *hunt.people.lock().expect("nobody panics here") = people;
         hunt
     }
@@ -99,34 +63,83 @@ impl Hunt {
         self.seeded.lock().expect("nobody panics here").below(bound)
     }
 
-    /// Somebody new: with a good token, one that the proxy cannot verify, a cookie, a key, or nothing.
+    fn one_of<T: Copy>(&self, all: &[T]) -> T {
+        all[usize::try_from(self.draw(all.len() as u64)).expect("an index")]
+    }
+
+    /// Somebody new.
     fn person(&self, number: u64) -> Person {
-        let tenant = usize::try_from(self.draw(TENANTS as u64)).expect("small");
+        let tenant = usize::try_from(self.draw(TENANTS.len() as u64)).expect("small");
+        let another = (tenant + 1) % TENANTS.len();
         let name = format!("p{number}-{}", self.draw(1 << 40));
         let now = self.world.clock.now().wall_seconds();
         let Pace { shortest_token, longest_token, .. } = self.world.pace;
-        let exp = now + i64::try_from(shortest_token + self.draw(longest_token - shortest_token)).expect("small");
-        let bearer = |token: String| Some(("Authorization", format!("Bearer {token}")));
-        let (credential, verified_until) = match number % 6 {
-            0..=2 => (bearer(token(&name, tenant, exp, SECRET)), Some(exp)),
-            // Somebody else's tenant, under a signature of their own making.
-            3 => (bearer(token(&name, tenant, exp, "forged, and just as long as the other")), None),
-            4 => (Some(("Cookie", format!("session={name}"))), None),
-            _ if self.draw(4) == 0 => (None, None),
-            _ => (Some(("X-Api-Key", name)), None),
+        let life = i64::try_from(shortest_token + self.draw(longest_token - shortest_token)).expect("small");
+        let lives = Lifetime { begins: i64::MIN / 1000, ends: now + life };
+        let bearer = |claims: String, secret: &str| ("Authorization", format!("Bearer {}", token(&claims, secret)));
+        let claims = |tenant: usize, at: Lifetime| {
+            let Lifetime { begins, ends } = at;
+            let not_before = if begins > 0 { format!(r#","nbf":{begins}"#) } else { String::new() };
+            format!(r#"{{"sub":"{name}","tenant":{},"exp":{ends}{not_before}}}"#, TENANTS[tenant])
         };
-        if let Some((_, value)) = credential.as_ref().filter(|_| self.draw(5) > 0) {
-            self.world.state().accepted.insert(value.clone(), tenant);
+        let good = || bearer(claims(tenant, lives), SECRET);
+        let (cookie, key) = (("Cookie", format!("session={name}")), ("X-Api-Key", name.clone()));
+        let (credentials, token, has_claim) = match number % 8 {
+            0..=2 => (vec![good()], Some(lives), true),
+            // Somebody else's tenant, under a signature of their own making.
+            3 => (vec![bearer(claims(another, lives), "forged, and just as long as the other")], None, false),
+            4 => (vec![cookie], None, false),
+            5 if self.draw(4) == 0 => (vec![], None, false),
+            5 => (vec![key], None, false),
+            // The origin goes by what came along with a token that says something else.
+            6 => (
+                vec![bearer(claims(another, lives), SECRET), if self.draw(2) == 0 { cookie } else { key }],
+                None,
+                false,
+            ),
+            // Not yet, no more, and of nobody's tenant.
+            _ => match self.draw(3) {
+                0 => {
+                    let later = Lifetime { begins: now + life / 2, ..lives };
+                    (vec![bearer(claims(tenant, later), SECRET)], Some(later), true)
+                }
+                1 => {
+                    let over = Lifetime { ends: now - 1, ..lives };
+                    (vec![bearer(claims(tenant, over), SECRET)], Some(over), true)
+                }
+                _ => (vec![bearer(format!(r#"{{"sub":"{name}","exp":{}}}"#, lives.ends), SECRET)], Some(lives), false),
+            },
+        };
+        let person = Person { tenant, credentials, token, has_claim };
+        for host in HOSTS {
+            if self.draw(5) > 0 {
+                self.accept(host, &person);
+            }
         }
-        Person { tenant, credential, verified_until }
+        person
+    }
+
+    fn focus(&self) -> Focus {
+        self.focus.lock().expect("nobody panics here").clone()
+    }
+
+    fn accept(&self, host: &str, person: &Person) {
+        if !person.credentials.is_empty() {
+            self.world.state().accepted.insert((host.to_owned(), person.own()), person.tenant);
+        }
     }
 
     /// Things happen, then many ask at once.
     pub async fn round(&self) {
+        self.world.pass(self.draw(2000));
         self.happen();
+        // So that some meet.
+        let focus = self.focus();
+        let topics = [focus.url, self.url(), self.url()];
         let mut tasks = Vec::new();
         for _ in 0..AT_ONCE {
-            let asked = self.asked();
+            let topic = topics.get(usize::try_from(self.draw(4)).expect("small"));
+            let asked = self.asked(topic, focus.person);
             let request = self.request(&asked);
             let at = usize::try_from(self.draw(self.fronts.len() as u64)).expect("small");
             let (front, ledger, world) = (self.fronts[at].clone(), self.ledger.clone(), self.world.clone());
@@ -139,6 +152,9 @@ impl Hunt {
             for _ in 0..self.draw(4) {
                 tokio::task::yield_now().await;
             }
+            if self.draw(20) == 0 {
+                self.world.pass(self.draw(1000));
+            }
         }
         for (task, cancelled) in tasks {
             if cancelled {
@@ -150,39 +166,29 @@ impl Hunt {
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
-        let mut ledger = self.ledger();
-        ledger.counts.requests += AT_ONCE;
-        // Old tags are of versions long gone.
-        if ledger.tags.len() > 100_000 {
-            ledger.tags.clear();
-        }
+        self.ledger().counts.requests += AT_ONCE;
     }
 
-    /// Time passes; tokens end and others begin; the origin thinks anew of somebody, or is gone for a while.
+    /// Tokens end and others begin; the origin thinks anew of somebody, or is gone for a while.
     fn happen(&self) {
-        self.world.pass(self.draw(6000));
-        let number = self.draw(12);
-        let at = usize::try_from(number).expect("small");
+        if self.draw(6) == 0 {
+            let person = usize::try_from(self.draw(PEOPLE)).expect("small");
+            *self.focus.lock().expect("nobody panics here") = Focus { person, url: self.url() };
+        }
+        let focus = self.focus();
+        let at = if self.draw(2) == 0 { focus.person } else { usize::try_from(self.draw(PEOPLE)).expect("small") };
+        let number = at as u64;
         let known = self.people.lock().expect("nobody panics here")[at].clone();
-        let over = known
-            .verified_until
-            .is_some_and(|until| until < self.world.clock.now().wall_seconds() - self.world.pace.mourned);
+        let (own, host) = (known.own(), self.one_of(&HOSTS));
+        let now = self.world.clock.now().wall_seconds();
+        let is_past = known.token.is_some_and(|token| token.ends < now - self.world.pace.mourned);
         let mut anew = None;
         match self.draw(12) {
-            0 | 1 if over => anew = Some(self.person(number)),
+            0 | 1 if is_past => anew = Some(self.person(number)),
             2 if self.draw(3) == 0 => anew = Some(self.person(number)),
-            3 => drop(known.credential.and_then(|(_, value)| self.world.state().accepted.remove(&value))),
-            4 => {
-                if let Some((_, value)) = known.credential {
-                    self.world.state().accepted.insert(value, known.tenant);
-                }
-            }
-            5 => {
-                let path = self.path();
-                if let Some((_, value)) = known.credential {
-                    self.world.state().forbidden.insert((value, path));
-                }
-            }
+            3 => drop(self.world.state().accepted.remove(&(host.to_owned(), own))),
+            4 => self.accept(host, &known),
+            5 => drop(self.world.state().forbidden.insert((own, focus.url))),
             6 => self.world.state().forbidden.clear(),
             7 => {
                 let down = self.draw(3) == 0;
@@ -195,139 +201,74 @@ impl Hunt {
         }
     }
 
-    fn path(&self) -> String {
-        let scope =
-            ["user", "authenticated", "claim", "public", "varies"][usize::try_from(self.draw(5)).expect("small")];
-        match self.draw(4) {
-            0 => format!("/{scope}"),
-            id => format!("/{scope}/{id}"),
-        }
+    fn url(&self) -> Url {
+        let kind = self.one_of(&KINDS);
+        let path = match self.draw(4) {
+            _ if kind == "mine" => format!("/mine{}/{}", self.draw(MINE), 1 + self.draw(3)),
+            0 => format!("/{kind}"),
+            id => format!("/{kind}/{id}"),
+        };
+        let host = if self.draw(3) == 0 { HOSTS[1] } else { HOSTS[0] };
+        // Another resource to the origin, whatever it looks like.
+        let target = match self.draw(16) {
+            0 => format!("{path}/"),
+            1 => format!("{path}?"),
+            2 | 3 => format!("{path}?page=2"),
+            4 => match path.rsplit_once('/') {
+                Some((route, id @ ("1" | "2" | "3"))) => format!("{route}/%3{id}"),
+                _ => path,
+            },
+            _ => path,
+        };
+        Url { host: host.to_owned(), target }
     }
 
-    fn asked(&self) -> Asked {
-        let people = self.people.lock().expect("nobody panics here");
-        let person = people[usize::try_from(self.draw(people.len() as u64)).expect("small")].clone();
-        let method = if self.draw(25) == 0 { "PUT" } else { "GET" };
-        Asked { person, path: self.path(), method, at: self.world.clock.now(), answers: self.ledger().answers }
+    fn asked(&self, topic: Option<&Url>, focus: usize) -> Asked {
+        let at = if self.draw(8) == 0 { focus } else { usize::try_from(self.draw(PEOPLE)).expect("small") };
+        let person = self.people.lock().expect("nobody panics here")[at].clone();
+        let method = match self.draw(50) {
+            0 => self.one_of(&["PUT", "PATCH", "DELETE", "POST"]),
+            1..=4 => "HEAD",
+            _ => "GET",
+        };
+        let origin = match self.draw(8) {
+            0 => Some("https://a.example"),
+            1 => Some("https://b.example"),
+            _ => None,
+        };
+        Asked {
+            person,
+            url: topic.cloned().unwrap_or_else(|| self.url()),
+            method,
+            origin,
+            at: self.world.clock.now(),
+            answers: self.ledger().answers(),
+            unreachable: self.world.state().unreachable,
+        }
     }
 
     fn request(&self, asked: &Asked) -> http::Request<Bytes> {
-        let mut request = http::Request::builder().method(asked.method).uri(&asked.path);
-        if let Some((name, value)) = &asked.person.credential {
+        let mutates = !matches!(asked.method, "GET" | "HEAD");
+        let mut request =
+            http::Request::builder().method(asked.method).uri(&asked.url.target).header("Host", &asked.url.host);
+        for (name, value) in &asked.person.credentials {
             request = request.header(*name, value);
         }
+        if let Some(origin) = asked.origin {
+            request = request.header("Origin", origin);
+        }
         if self.draw(3) == 0 {
-            // Somebody's: a 304 to it says that one has the same.
-            let ledger = self.ledger();
-            let at = usize::try_from(self.draw(ledger.recent.len() as u64)).expect("small");
-            if let Some(tag) = ledger.recent.get(at) {
-                request = request.header("If-None-Match", tag);
+            // Somebody's: a 304 to it, or that it holds, says that one has the same.
+            let at = self.draw(64);
+            if let Some(tag) = self.ledger().recent(&asked.url, usize::try_from(at).expect("small")) {
+                request = request.header(if mutates { "If-Match" } else { "If-None-Match" }, tag);
             }
+        } else if !mutates && self.draw(8) == 0 {
+            request = request.header("Cache-Control", "no-cache");
+        } else if asked.method == "GET" && self.draw(12) == 0 {
+            request = request.header("Range", "bytes=0-9");
         }
-        let body = if asked.method == "GET" { Bytes::new() } else { Bytes::from_static(b"x") };
+        let body = if mutates { Bytes::from_static(b"x") } else { Bytes::new() };
         request.body(body).expect("each part of it is well-formed")
-    }
-}
-
-impl Ledger {
-    /// Holds an answer against what its caller may be told.
-    fn look_at(&mut self, asked: &Asked, answer: &http::Response<Bytes>, world: &World) {
-        self.answers += 1;
-        let own = asked.person.credential.as_ref().map(|(_, value)| value.clone()).unwrap_or_default();
-        let text = |name: &str| answer.headers().get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
-        let status = answer.status().as_u16();
-        let cache_status = text("cache-status").unwrap_or_default();
-        let (hit, collapsed) = (cache_status.starts_with("freshgate; hit"), cache_status.contains("; collapsed"));
-        self.counts.hits += u64::from(hit);
-        self.counts.collapsed += u64::from(collapsed);
-        self.counts.not_modified += u64::from(status == 304);
-        self.counts.refused += u64::from(matches!(status, 401 | 403));
-        for cookie in answer.headers().get_all("set-cookie") {
-            let of = cookie.as_bytes().strip_prefix(b"of=").and_then(|value| BASE64URL.decode(value).ok());
-            if of.as_deref() != Some(own.as_bytes()) {
-                self.find(asked, answer, "somebody else's Set-Cookie");
-            }
-        }
-        let scope = asked.path.split('/').nth(1).unwrap_or_default().to_owned();
-        let may_share = self.may_share(asked, &own, &scope, world);
-        if hit && !may_share && scope == "authenticated" {
-            self.find(asked, answer, "from the store, and not admitted");
-        }
-        let whose_may_be = |whose: &str| match scope.as_str() {
-            "claim" => whose == format!("tenant {}", asked.person.tenant) || whose == format!("caller {own}"),
-            "authenticated" => whose == "accepted" || whose == format!("caller {own}"),
-            "public" => true,
-            _ => whose == format!("caller {own}"),
-        };
-        if status == 304 {
-            let whose = text("etag").and_then(|tag| self.tags.get(&tag).cloned());
-            if whose.is_some_and(|whose| !whose_may_be(&whose)) {
-                self.find(asked, answer, "a 304 of what is not for this caller");
-            }
-        }
-        let Ok(body) = serde_json::from_slice::<Value>(answer.body()) else { return };
-        // The proxy's own answers carry no mark.
-        let (Some(by), Some(whose)) = (body["by"].as_str(), body["whose"].as_str()) else { return };
-        if let (200, Some(tag)) = (status, text("etag")) {
-            if self.recent.len() == 64 {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(tag.clone());
-            self.tags.insert(tag, whose.to_owned());
-        }
-        if let (401, Some(decided)) = (status, body["decided"].as_u64()) {
-            let refusal = Refusal { answers: self.answers, decided };
-            let last = self.refused.entry(own.clone()).or_insert(refusal);
-            if last.decided < decided {
-                *last = refusal;
-            }
-        }
-        if by == own {
-            return;
-        }
-        self.counts.others += 1;
-        if !may_share {
-            self.find(asked, answer, &format!("made for {by}, whom this caller may not share with"));
-        }
-        let shareable = matches!(status, 200 | 404);
-        if !shareable || status == 200 && !whose_may_be(whose) {
-            self.find(asked, answer, &format!("made for {by}, and marked {whose}"));
-        }
-    }
-
-    /// Whether the caller may be answered with what the origin said to somebody else.
-    fn may_share(&self, asked: &Asked, own: &str, scope: &str, world: &World) -> bool {
-        // A 401 that was told before this request began ended all that the origin had decided before it.
-        let refused = self.refused.get(own).filter(|refusal| refusal.answers <= asked.answers).map(|last| last.decided);
-        let literal = asked.path.matches('/').count() == 1;
-        let state = world.state();
-        let accepted = |path: &str| {
-            let last = state.acceptances.get(&(own.to_owned(), path.to_owned()))?;
-            (last.decided > refused.unwrap_or(0)).then_some(last.at)
-        };
-        let accepted_anywhere = || {
-            let of_own = state.acceptances.iter().filter(|((credential, _), _)| credential == own);
-            of_own.map(|(_, last)| last.decided).max().is_some_and(|last| last > refused.unwrap_or(0))
-        };
-        let lives = asked.person.verified_until.is_some_and(|until| asked.at.wall_seconds() <= until);
-        let over = asked.person.verified_until.is_some() && !lives;
-        match scope {
-            "public" => true,
-            "claim" => lives && (refused.is_none() || accepted_anywhere()),
-            "authenticated" => {
-                let last = if literal { accepted("/authenticated") } else { accepted(&asked.path) };
-                let lately = last.is_some_and(|at| asked.at.since(at) <= world.pace.accepted_for + world.pace.underway);
-                !over && (lately || lives && (refused.is_none() || last.is_some()))
-            }
-            _ => false,
-        }
-    }
-
-    fn find(&mut self, asked: &Asked, answer: &http::Response<Bytes>, what: &str) {
-        if self.findings.len() < 20 {
-            let Asked { person, path, method, .. } = asked;
-            let got = (answer.status(), answer.headers().get("cache-status"));
-            self.findings.push(format!("{method} {path} by {person:?} got {got:?}: {what}"));
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! Nothing here sleeps or tries again. What must happen first is waited for, and every wait on a socket has a bound, so
 //! that a hang is a failed test.
 
+mod callers;
 mod demo;
 mod first_run;
 mod http2;

@@ -2,10 +2,8 @@
 
 use crate::house::{House, Lines, SHARED, ok, request, status};
 use freshgate::changes::Cause;
-use freshgate::cli::demo::token::{Claims, sign};
-use freshgate::clock::Clock;
+use freshgate::origin::Head;
 use freshgate::origin::scripted::Scripted;
-use freshgate::origin::{Head, OriginErrorKind};
 use freshgate::pipeline::{Class, Passage};
 use freshgate::semantics::cache_status::Detail;
 use freshgate::semantics::request::Request;
@@ -174,35 +172,6 @@ async fn who_has_seen_a_mutation_under_way_joins_no_fetch_from_before() {
     assert_eq!(b.got().await.text(), "new");
     under_way.answer(ok("done"));
     assert_eq!(mutation.got().await.head.status, 200);
-}
-
-/// A token is good until it ends, however long its request has been waiting by then.
-#[tokio::test(start_paused = true)]
-async fn a_token_that_ends_while_its_request_waits_gets_nothing_that_is_stored() {
-    const SECRET: &str = "a secret of thirty-two octets and more";
-    let routes = SHARED.replace("public\"", "claim:tenant_id\"\nstale_if_error = \"1h\"");
-    let identity = "[identity.jwt]\nalgorithm = \"HS256\"\nkey = \"env:SECRET\"\n";
-    let house = House::keyed(&format!("[origin]\nurl = \"http://origin.test\"\n{identity}{routes}"), SECRET);
-    let token = |sub: &str, exp| {
-        let claims = Claims { sub: sub.into(), tenant_id: "t1".into(), exp };
-        [("Authorization", format!("Bearer {}", sign(&claims, SECRET.as_bytes())))]
-    };
-    let now = house.clock.now().wall_seconds();
-    let (long, short) = (token("a", now + 3600), token("b", now + 70));
-    let first = house.get_owned("/items", &long).await;
-    house.asked("GET", "/items").await.answer(ok("the tenant's"));
-    assert_eq!(first.got().await.text(), "the tenant's");
-    let hit = house.get_owned("/items", &short).await.got().await;
-    assert_eq!((hit.text(), hit.is_hit()), ("the tenant's", true));
-    house.pass(61).await;
-    let waits = house.get_owned("/items", &short).await;
-    let asked = house.asked("GET", "/items").await;
-    house.pass(20).await;
-    asked.fail(OriginErrorKind::Connect);
-    assert_eq!(waits.got().await.head.status, 502, "its token is over, so nothing stale is for it");
-    let still_good = house.get_owned("/items", &long).await;
-    house.asked("GET", "/items").await.fail(OriginErrorKind::Connect);
-    assert_eq!(still_good.got().await.text(), "the tenant's");
 }
 
 #[tokio::test]
@@ -393,5 +362,28 @@ async fn an_error_that_was_answered_needs_acceptance_as_anything_else_does() {
         let b = house.get_with("/items/1", &B).await;
         house.asked("GET", "/items/1").await.fail(freshgate::origin::OriginErrorKind::Connect);
         assert_eq!(b.got().await.text(), "one");
+    }
+}
+
+/// What says that it is for one site's scripts is for no other's, even where the first asks nobody else to wait.
+#[tokio::test]
+async fn scripts_of_two_sites_fly_together_and_share_what_is_for_all_scripts_alone() {
+    let from_a = [("Origin", "https://a.example")];
+    let from_b = [("Origin", "https://b.example")];
+    for (allowed, of_b) in [("*", None), ("https://a.example", Some("https://b.example"))] {
+        let house = House::new();
+        let a = house.get_with("/items", &from_a).await;
+        let b = house.get_with("/items", &from_b).await;
+        let fetch = house.asked("GET", "/items").await;
+        house.quiet().await;
+        fetch.answer(status(200, &[("Access-Control-Allow-Origin", allowed)], "list"));
+        if let Some(of_b) = of_b {
+            house.asked("GET", "/items").await.answer(status(200, &[("Access-Control-Allow-Origin", of_b)], "list"));
+        }
+        house.quiet().await;
+        for (got, expected) in [(a.got().await, allowed), (b.got().await, of_b.unwrap_or(allowed))] {
+            let told = got.head.fields.get("access-control-allow-origin");
+            assert_eq!((got.text(), told), ("list", Some(expected.as_bytes())), "{got:?}");
+        }
     }
 }

@@ -12,4 +12,5 @@ mod mutations;
 mod purges;
 mod refresh;
 mod slow;
+mod tokens;
 mod updates;

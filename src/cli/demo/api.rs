@@ -41,7 +41,8 @@ pub struct Api {
 struct Inner {
     shop: Shop,
     latency: Seeded,
-    gets: BTreeMap<String, Gets>,
+    /// By tenant and path.
+    gets: BTreeMap<(String, String), Gets>,
 }
 
 /// GETs that reached the API.
@@ -102,6 +103,7 @@ impl Api {
     pub fn answer(&self, method: &str, path: &str, authorization: Option<&[u8]>, body: &[u8]) -> http::Response<Bytes> {
         let now = self.clock.now();
         let caller = self.caller(authorization);
+        let tenant = caller.as_ref().map(|claims| claims.tenant_id.clone()).unwrap_or_default();
         let mut state = self.state();
         let response = match caller {
             None => failure(StatusCode::UNAUTHORIZED, "a valid bearer token is required"),
@@ -115,23 +117,18 @@ impl Api {
             },
         };
         if method == "GET" {
-            let gets = state.gets.entry(path.to_owned()).or_default();
+            let gets = state.gets.entry((tenant, path.to_owned())).or_default();
             gets.count += 1;
             gets.bytes += response.body().len() as u64;
         }
         response
     }
 
-    /// The GETs that have reached the API so far, by path.
-    pub fn gets(&self) -> BTreeMap<String, Gets> {
-        self.state().gets.clone()
-    }
-
-    /// The same, summed.
-    pub fn all_gets(&self) -> Gets {
-        self.state()
-            .gets
-            .values()
+    /// The GETs of a tenant's callers that have reached the API so far.
+    pub fn gets_of(&self, tenant: &str) -> Gets {
+        let state = self.state();
+        let of_tenant = state.gets.iter().filter(|((of, _), _)| of == tenant).map(|(_, gets)| gets);
+        of_tenant
             .fold(Gets::default(), |sum, gets| Gets { count: sum.count + gets.count, bytes: sum.bytes + gets.bytes })
     }
 
@@ -366,15 +363,16 @@ mod tests {
     }
 
     #[test]
-    fn gets_are_counted_with_their_bytes() {
+    fn gets_are_counted_by_tenant_with_their_bytes() {
         let (api, _) = api();
         let bearer = bearer(&api, "shop-1");
         let get = |path| api.answer("GET", path, Some(bearer.as_bytes()), b"").body().len() as u64;
-        let bytes = get("/units") + get("/units");
-        get("/brands");
+        let bytes = get("/units") + get("/brands");
+        let next_door = self::bearer(&api, "shop-2");
+        api.answer("GET", "/units", Some(next_door.as_bytes()), b"");
         api.answer("POST", "/units", Some(bearer.as_bytes()), br#"{"name":"Pair"}"#);
-        assert_eq!(api.gets()["/units"], Gets { count: 2, bytes });
-        assert_eq!(api.all_gets().count, 3);
+        assert_eq!(api.gets_of("shop-1"), Gets { count: 2, bytes });
+        assert_eq!(api.gets_of("shop-2").count, 1);
     }
 
     #[test]

@@ -20,7 +20,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// The shop that all cashiers work for.
-const TENANT: &str = "shop-1";
+pub const TENANT: &str = "shop-1";
+
+/// The shop next door, on the same URLs and with other data: without it, no answer could be another tenant's.
+const NEXT_DOOR: &str = "shop-2";
+
+/// So many tills next door look at whatever the first cashiers look at, at the same moments. They are counted apart.
+const TILLS_NEXT_DOOR: u32 = 2;
 
 /// Held while a GET is under way.
 type Turn = Arc<tokio::sync::Mutex<()>>;
@@ -29,6 +35,13 @@ type Turn = Arc<tokio::sync::Mutex<()>>;
 pub struct Cashiers {
     front: Arc<dyn Front>,
     api: Arc<Api>,
+    tills: Tills,
+    /// None where the scope does not tell tenants apart: all who are accepted would be told one and the same.
+    next_door: Option<Tills>,
+}
+
+/// Those of one shop.
+struct Tills {
     /// By cashier: the value of Authorization.
     credentials: Vec<HeaderValue>,
     ledger: Mutex<Ledger>,
@@ -36,27 +49,51 @@ pub struct Cashiers {
     under_way: Mutex<HashMap<(u32, String), Turn>>,
 }
 
+impl Tills {
+    fn of(tenant: &str, count: u32, api: &Api, oracle: Oracle) -> Tills {
+        let credential = |cashier: u32| {
+            let token = api.token(&format!("cashier-{cashier}"), tenant);
+            format!("Bearer {token}").parse().expect("a token is base64url and dots")
+        };
+        let credentials = (0..count).map(credential).collect();
+        Tills { credentials, ledger: Mutex::new(Ledger::new(tenant, oracle)), under_way: Mutex::default() }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("no holder of this lock panics")
+    }
+}
+
 impl Cashiers {
     /// Cashiers that send to `front` and hold what comes back against `api`, the origin behind it. The oracle goes by
     /// `policy`, whose durations are those of the timetable.
     pub fn new(front: Arc<dyn Front>, api: Arc<Api>, policy: Policy, scope: Scope) -> Self {
-        let credential = |cashier: u32| {
-            let token = api.token(&format!("cashier-{cashier}"), TENANT);
-            format!("Bearer {token}").parse().expect("a token is base64url and dots")
-        };
-        let credentials = (0..CASHIERS).map(credential).collect();
-        let ledger = Mutex::new(Ledger::new(TENANT, Oracle::new(policy, scope)));
-        Cashiers { front, api, credentials, ledger, under_way: Mutex::default() }
+        let next_door = matches!(scope, Scope::User | Scope::Claim(_))
+            .then(|| Tills::of(NEXT_DOOR, TILLS_NEXT_DOOR, &api, Oracle::new(policy.clone(), scope.clone())));
+        let tills = Tills::of(TENANT, CASHIERS, &api, Oracle::new(policy, scope));
+        Cashiers { front, api, tills, next_door }
     }
 
-    /// The counts so far.
+    fn all_tills(&self) -> impl Iterator<Item = &Tills> {
+        [&self.tills].into_iter().chain(&self.next_door)
+    }
+
+    /// The counts so far. Of the shop next door only GETs, and what was wrong.
     pub fn tally(&self) -> Tally {
-        self.ledger().tally()
+        let mut tally = self.tills.ledger().tally();
+        if let Some(next_door) = &self.next_door {
+            let Tally { gets, stale, foreign, failed, .. } = next_door.ledger().tally();
+            tally.next_door = gets;
+            tally.stale += stale;
+            tally.foreign += foreign;
+            tally.failed += failed;
+        }
+        tally
     }
 
     /// The first wrong answers, in words.
     pub fn findings(&self) -> Vec<String> {
-        self.ledger().findings().to_vec()
+        self.all_tills().flat_map(|tills| tills.ledger().findings().to_vec()).collect()
     }
 
     /// Works through `events` on a clock that stands still meanwhile: one event after the other, each to its end.
@@ -85,33 +122,36 @@ impl Cashiers {
     async fn carry_out(&self, event: &Event, time: &(dyn Fn() -> Duration + Sync)) {
         match &event.action {
             Action::Look(paths) => {
-                join_all(paths.iter().map(|path| self.look(event.cashier, path, time))).await;
+                let looking = self.all_tills().filter(|tills| tills.credentials.len() > event.cashier as usize);
+                let looks = looking.flat_map(|tills| paths.iter().map(move |path| (tills, path)));
+                join_all(looks.map(|(tills, path)| self.look(tills, event.cashier, path, time))).await;
             }
             Action::Change { method, path, body } => self.change(event.cashier, method, path, body).await,
         }
     }
 
-    async fn look(&self, cashier: u32, path: &str, time: &(dyn Fn() -> Duration + Sync)) {
+    async fn look(&self, tills: &Tills, cashier: u32, path: &str, time: &(dyn Fn() -> Duration + Sync)) {
         let turn = {
-            let mut under_way = self.under_way.lock().expect("no holder of this lock panics");
+            let mut under_way = tills.under_way.lock().expect("no holder of this lock panics");
             under_way.entry((cashier, path.to_owned())).or_default().clone()
         };
         let _turn = turn.lock().await;
         let begun = {
-            let mut ledger = self.ledger();
+            let mut ledger = tills.ledger();
             // Read under the lock, so that times in the oracle's history never go back.
             ledger.begin(time(), cashier, path)
         };
-        let mut request = self.request(cashier, "GET", path, Bytes::new());
+        let mut request = request(&tills.credentials[cashier as usize], "GET", path, Bytes::new());
         if let Some(entity_tag) = begun.condition() {
             request.headers_mut().insert(header::IF_NONE_MATCH, entity_tag);
         }
         let answer = self.front.send(request).await;
-        self.ledger().end(begun, answer);
+        tills.ledger().end(begun, answer);
     }
 
     async fn change(&self, cashier: u32, method: &str, path: &str, body: &str) {
-        let mut request = self.request(cashier, method, path, Bytes::copy_from_slice(body.as_bytes()));
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let mut request = request(&self.tills.credentials[cashier as usize], method, path, body);
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let made = match self.front.send(request).await {
             Ok(response) if response.status().is_success() => {
@@ -122,25 +162,21 @@ impl Cashiers {
         };
         match made {
             Ok(meta) => {
-                let touched = self.api.touched(meta.version);
-                self.ledger().changed(method, path, meta.version, touched);
+                for tills in self.all_tills() {
+                    tills.ledger().changed(method, path, meta.version, self.api.touched(meta.version));
+                }
             }
-            Err(why) => self.ledger().change_failed(path, why),
+            Err(why) => self.tills.ledger().change_failed(path, why),
         }
     }
+}
 
-    fn request(&self, cashier: u32, method: &str, path: &str, body: Bytes) -> Request<Bytes> {
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::from_bytes(method.as_bytes()).expect("the timetable's methods are tokens");
-        *request.uri_mut() = path.parse().expect("the timetable's paths are plain");
-        let credential = self.credentials[cashier as usize].clone();
-        request.headers_mut().insert(header::AUTHORIZATION, credential);
-        request
-    }
-
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().expect("no holder of this lock panics")
-    }
+fn request(credential: &HeaderValue, method: &str, path: &str, body: Bytes) -> Request<Bytes> {
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).expect("the timetable's methods are tokens");
+    *request.uri_mut() = path.parse().expect("the timetable's paths are plain");
+    request.headers_mut().insert(header::AUTHORIZATION, credential.clone());
+    request
 }
 
 /// A running day, `factor` times as fast as the clock.
@@ -196,7 +232,8 @@ mod tests {
     /// A cache that nobody tells of changes: what was once fetched is good for ever, as a 304 where the browser has it.
     struct NeverInvalidates {
         origin: Direct,
-        stored: Mutex<HashMap<String, Response<Bytes>>>,
+        tells_tenants_apart: bool,
+        stored: Mutex<HashMap<(String, String), Response<Bytes>>>,
     }
 
     #[async_trait::async_trait]
@@ -205,16 +242,17 @@ mod tests {
             if request.method() != Method::GET {
                 return self.origin.send(request).await;
             }
-            let path = request.uri().path().to_owned();
+            let tenant = if self.tells_tenants_apart { claims(&request).tenant_id } else { String::new() };
+            let key = (tenant, request.uri().path().to_owned());
             let held = request.headers().contains_key(header::IF_NONE_MATCH);
-            let stored = self.stored.lock().expect("no holder of this lock panics").get(&path).cloned();
+            let stored = self.stored.lock().expect("no holder of this lock panics").get(&key).cloned();
             match stored {
                 Some(_) if held => Ok(Response::builder().status(304).body(Bytes::new()).expect("a plain response")),
                 Some(stored) => Ok(stored),
                 None => {
                     let mut fetched = self.origin.send(request).await?;
                     fetched.headers_mut().insert(header::ETAG, HeaderValue::from_static("\"for-ever\""));
-                    self.stored.lock().expect("no holder of this lock panics").insert(path, fetched.clone());
+                    self.stored.lock().expect("no holder of this lock panics").insert(key, fetched.clone());
                     Ok(fetched)
                 }
             }
@@ -238,6 +276,10 @@ mod tests {
                 self.oracle.lock().expect("no holder of this lock panics").follow(&Moment::Changed { method, path });
                 return answer;
             }
+            // What the oracle is asked of is one shop.
+            if claims(&request).tenant_id != TENANT {
+                return self.origin.send(request).await;
+            }
             let caller = cashier(&request);
             let at = Duration::from_millis(self.clock.now().boot_ms);
             let asks = {
@@ -258,9 +300,12 @@ mod tests {
 
     /// The number of the cashier whose token a request carries.
     fn cashier(request: &Request<Bytes>) -> u32 {
+        claims(request).sub.trim_start_matches("cashier-").parse().expect("a number")
+    }
+
+    fn claims(request: &Request<Bytes>) -> token::Claims {
         let bearer = request.headers()[header::AUTHORIZATION].to_str().expect("a token is ASCII");
-        let claims = token::verify(bearer.trim_start_matches("Bearer "), SECRET).expect("a token of this API");
-        claims.sub.trim_start_matches("cashier-").parse().expect("a number")
+        token::verify(bearer.trim_start_matches("Bearer "), SECRET).expect("a token of this API")
     }
 
     const SECRET: &[u8] = b"secret";
@@ -286,7 +331,7 @@ mod tests {
         cashiers.step_through(&half_hour(), &clock).await;
         let tally = cashiers.tally();
         assert_eq!((tally.gets, tally.changes), (70_080 / 16, 106));
-        assert_eq!((tally.gets, tally.bytes), (api.all_gets().count, api.all_gets().bytes));
+        assert_eq!((tally.gets, tally.bytes), (api.gets_of(TENANT).count, api.gets_of(TENANT).bytes));
         assert_eq!((tally.bytes, tally.not_modified), (tally.bytes_without, 0));
         assert!(tally.is_clean(), "{:?}", cashiers.findings());
         assert!(tally.oracle < tally.gets / 2);
@@ -295,14 +340,36 @@ mod tests {
     #[tokio::test]
     async fn a_cache_that_never_invalidates_is_found_out() {
         let (api, clock) = opening();
-        let stored = Mutex::default();
-        let cashiers = cashiers(NeverInvalidates { origin: Direct(Arc::clone(&api)), stored }, &api);
+        let (origin, stored) = (Direct(Arc::clone(&api)), Mutex::default());
+        let cashiers = cashiers(NeverInvalidates { origin, tells_tenants_apart: true, stored }, &api);
         cashiers.step_through(&half_hour(), &clock).await;
         let tally = cashiers.tally();
         assert!(tally.stale > 500, "{tally:?}");
         // Brands and units do not change all day: from its second visit on, each cashier's browser holds them.
         assert!(tally.not_modified >= 2 * u64::from(CASHIERS) * 89, "{tally:?}");
         assert_eq!((tally.foreign, tally.failed), (0, 0), "{:?}", cashiers.findings());
+    }
+
+    #[tokio::test]
+    async fn a_cache_that_takes_two_shops_for_one_is_found_out() {
+        let (api, clock) = opening();
+        let (origin, stored) = (Direct(Arc::clone(&api)), Mutex::default());
+        let cashiers = cashiers(NeverInvalidates { origin, tells_tenants_apart: false, stored }, &api);
+        cashiers.step_through(&half_hour(), &clock).await;
+        let tally = cashiers.tally();
+        // Each first look of a till at a path that the other shop has looked at before.
+        assert!(tally.foreign >= u64::from(TILLS_NEXT_DOOR), "{tally:?}");
+        assert!(!tally.is_clean());
+    }
+
+    #[tokio::test]
+    async fn the_shop_next_door_looks_at_what_the_first_cashiers_look_at() {
+        let (api, clock) = opening();
+        let cashiers = cashiers(Direct(Arc::clone(&api)), &api);
+        cashiers.step_through(&half_hour(), &clock).await;
+        let (here, next_door) = (api.gets_of(TENANT).count, api.gets_of(NEXT_DOOR).count);
+        assert_eq!((cashiers.tally().gets, cashiers.tally().next_door), (here, next_door));
+        assert_eq!(next_door * u64::from(CASHIERS), here * u64::from(TILLS_NEXT_DOOR));
     }
 
     #[tokio::test]
@@ -318,7 +385,7 @@ mod tests {
         cashiers.step_through(&half_hour(), &clock).await;
         let tally = cashiers.tally();
         assert!(tally.is_clean(), "{:?}", cashiers.findings());
-        assert_eq!(tally.oracle, api.all_gets().count);
+        assert_eq!(tally.oracle, api.gets_of(TENANT).count);
     }
 
     #[tokio::test]
@@ -343,6 +410,6 @@ mod tests {
         Arc::clone(&cashiers).work_through(minute, day).await;
         let tally = cashiers.tally();
         assert!(tally.is_clean(), "{:?}", cashiers.findings());
-        assert!(tally.gets > events as u64 && tally.gets == api.all_gets().count, "{tally:?}");
+        assert!(tally.gets > events as u64 && tally.gets == api.gets_of(TENANT).count, "{tally:?}");
     }
 }

@@ -27,7 +27,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Overrides};
 use crate::policy::{HostField, Policy, Scope};
 use api::Api;
-use driver::{Cashiers, Shortened};
+use driver::{Cashiers, Shortened, TENANT};
 use front::Server;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -177,11 +177,11 @@ pub async fn run(
             () = &mut work => break,
             () = &mut told => break,
             _ = lines.tick() => {
-                writeln!(out, "{}", Line { at: today.time(), tally: cashiers.tally(), origin: api.all_gets() })?;
+                writeln!(out, "{}", Line { at: today.time(), tally: cashiers.tally(), origin: api.gets_of(TENANT) })?;
             }
         }
     }
-    Ok(Summary { seed, factor, tally: cashiers.tally(), origin: api.all_gets(), findings: cashiers.findings() })
+    Ok(Summary { seed, factor, tally: cashiers.tally(), origin: api.gets_of(TENANT), findings: cashiers.findings() })
 }
 
 /// `policy` with the sample API behind it.

@@ -25,6 +25,8 @@ pub struct Tally {
     pub failed: u64,
     /// The fewest GETs that a correct cache could have sent to the origin.
     pub oracle: u64,
+    /// GETs of another tenant on the same URLs: they are in no other number but those of wrong answers.
+    pub next_door: u64,
 }
 
 impl Tally {
@@ -102,6 +104,7 @@ impl fmt::Display for Summary {
         writeln!(f, "{:<30}{:>14}", "changes made", tally.changes)?;
         writeln!(f, "{:<30}{:>14}   (with / oracle: {:.3})", "oracle, fewest GETs", tally.oracle, self.times_oracle())?;
         writeln!(f, "{:<30}{:>14}", "stale reads", tally.stale)?;
+        writeln!(f, "{:<30}{:>14}", "GETs of another tenant", tally.next_door)?;
         writeln!(f, "{:<30}{:>14}", "another tenant's answers", tally.foreign)?;
         writeln!(f, "{:<30}{:>14}", "failed answers", tally.failed)?;
         findings.iter().try_for_each(|finding| writeln!(f, "  {finding}"))
@@ -159,6 +162,7 @@ mod tests {
         foreign: 0,
         failed: 0,
         oracle: 200,
+        next_door: 100,
     };
     const ORIGIN: Gets = Gets { count: 210, bytes: 20 << 20 };
 
@@ -200,6 +204,7 @@ answered with 304                        700
 changes made                              12
 oracle, fewest GETs                      200   (with / oracle: 1.050)
 stale reads                                0
+GETs of another tenant                   100
 another tenant's answers                   0
 failed answers                             0
   /stock: reset
