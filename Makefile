@@ -14,7 +14,12 @@ need = command -v $(1) >/dev/null || { echo "$(1) is missing: installing $(2)"; 
 bench: build-tools ## what a purge and a hit cost
 	$(CARGO) bench --locked --bench store
 
-.PHONY: help demo build bench test fmt clippy doc cargo-test build-tools test-tools check-tools
+# Ten minutes of histories over sockets, with kill -9 and restarts; `make soak SECONDS=3600` for an hour.
+SECONDS ?= 600
+soak: build-tools ## many callers, many mutations and faults against the program, for ten minutes
+	SOAK_SECONDS=$(SECONDS) $(CARGO) test --locked --test histories sockets -- --nocapture
+
+.PHONY: help demo build bench soak test fmt clippy doc cargo-test build-tools test-tools check-tools
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22

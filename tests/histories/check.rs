@@ -9,6 +9,9 @@ use std::time::Duration;
 /// is out of reach here. Behind the head, a body is waited for a second and then dripped to its end.
 const LONGEST: Duration = Duration::from_millis(2 * RESPONSE_TIMEOUT + 1_000 + 6 * 300);
 
+/// Nothing is late in virtual time, and every fetch that was begun is waited for.
+pub const ON_TIME: Duration = Duration::from_millis(1);
+
 /// Of one history, everything that no promise allows. `slack` is how much later than on time things may happen.
 pub fn violations(history: &History, setting: Setting, slack: Duration) -> Vec<String> {
     let mut found = Vec::new();
@@ -20,7 +23,8 @@ pub fn violations(history: &History, setting: Setting, slack: Duration) -> Vec<S
     }
     backwards(history, &mut found);
     stored_during(history, &mut found);
-    if setting.scope != Scope::Authenticated {
+    // A busy machine lets fetches time out that the origin answers all the same.
+    if setting.scope != Scope::Authenticated && slack == ON_TIME {
         stampedes(history, &mut found);
     }
     quiet(history, &mut found);

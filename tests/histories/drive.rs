@@ -1,7 +1,7 @@
 //! Plays a plan against a front, and writes down what clients see.
 
 use crate::history::{Log, Read, Seen, Written};
-use crate::plan::{Act, KEYS, Key, LATEST, Plan, Step};
+use crate::plan::{Act, KEYS, Key, Plan, Step};
 use crate::registers::STEP;
 use bytes::Bytes;
 use freshgate::cli::demo::front::Front;
@@ -53,7 +53,7 @@ impl Driver {
                 }
             });
         }
-        sleep(Duration::from_millis(LATEST)).await;
+        sleep(plan.setting.timing.latest()).await;
         // Answers that drip on are left at that.
         self.rest(callers).await;
         clients.abort_all();
@@ -67,7 +67,7 @@ impl Driver {
     }
 
     /// Two reads of each key by each caller.
-    pub async fn rest(&self, callers: u8) {
+    async fn rest(&self, callers: u8) {
         for key in KEYS {
             for caller in 0..callers {
                 for _ in 0..2 {
@@ -163,7 +163,8 @@ fn representation(key: Key, body: &[u8]) -> Option<(u64, Option<u8>)> {
 }
 
 fn request(method: &str, path: &str, caller: u8) -> http::request::Builder {
-    http::Request::builder().method(method).uri(path).header("Authorization", format!("Bearer {caller}"))
+    let request = http::Request::builder().method(method).uri(path).header("Host", "shop.test");
+    request.header("Authorization", format!("Bearer {caller}"))
 }
 
 #[expect(

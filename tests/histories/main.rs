@@ -9,11 +9,22 @@
 mod check;
 mod drive;
 mod history;
+#[path = "../fronts/http2.rs"]
+mod http2;
 #[path = "../fronts/in_process.rs"]
 mod in_process;
+#[path = "../fronts/origin_server.rs"]
+mod origin_server;
 mod plan;
+#[expect(dead_code, reason = "histories ask less of the program than the live tests do")]
+#[path = "../live/proxy.rs"]
+mod proxy;
 mod registers;
 mod shrink;
+mod sockets;
+#[expect(dead_code, reason = "histories ask less of it than the live tests do")]
+#[path = "../live/wire.rs"]
+mod wire;
 
 use drive::Driver;
 use freshgate::clock::{Clock, Timestamp};
@@ -21,17 +32,14 @@ use freshgate::config::{self, Overrides};
 use freshgate::pipeline::Pipeline;
 use history::{History, Log};
 use in_process::InProcess;
-use plan::Plan;
+use plan::{Load, Plan, Timing};
 use registers::{Registers, Shared};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::time::Instant;
 
-const CALLERS: u8 = 4;
-const STEPS: u64 = 40;
-/// Milliseconds within which they begin.
-const WITHIN: u64 = 3_000;
+const LOAD: Load = Load { callers: 4, steps: 40, within: 3_000, writes: 9 };
 
 #[test]
 fn no_history_breaks_a_promise_1() {
@@ -56,7 +64,7 @@ fn no_history_breaks_a_promise_4() {
 fn histories(seeds: std::ops::Range<u64>) {
     let mut counts = Counts::default();
     for seed in seeds.clone() {
-        let plan = Plan::draw(seed, u64::from(CALLERS), STEPS, WITHIN);
+        let plan = Plan::draw(seed, Timing::VIRTUAL, LOAD);
         let history = played(&plan);
         counts.add(&history);
         if !violations(&history, &plan).is_empty() {
@@ -93,7 +101,7 @@ impl Counts {
 }
 
 fn violations(history: &History, plan: &Plan) -> Vec<String> {
-    check::violations(history, plan.setting, Duration::from_millis(1))
+    check::violations(history, plan.setting, check::ON_TIME)
 }
 
 /// Shrinks a failing plan and fails with what is left of it.
@@ -120,7 +128,7 @@ fn played(plan: &Plan) -> History {
         let pipeline =
             Pipeline::new(Arc::new(policy), Arc::new(Shared(origin)), clock.clone(), Arc::new(|_| {}), [1; 32]);
         let jump = Box::new(move |seconds| clock.jump(seconds));
-        Driver::new(Arc::new(InProcess(pipeline)), log.clone(), jump).play(plan, CALLERS).await;
+        Driver::new(Arc::new(InProcess(pipeline)), log.clone(), jump).play(plan, LOAD.callers).await;
         log.history()
     })
 }

@@ -1,18 +1,36 @@
 //! What is to happen in one history: drawn from a seed, and small enough to be read when it fails.
 
 use freshgate::cli::demo::seeded::Seeded;
+use std::time::Duration;
 
-/// How long things take, in milliseconds. The same in virtual and in real time.
+/// The origin answers sooner, but where it hangs, and so does a busy machine.
 pub const RESPONSE_TIMEOUT: u64 = 400;
-pub const QUARANTINE: u64 = 700;
-pub const SETTLE: u64 = 300;
-pub const FRESH: u64 = 1_000;
-pub const STALE: u64 = 500;
+const STALE: u64 = 500;
 /// A mutation whose answer was lost may be applied up to this long after, well within the quarantine.
 const LATE: u64 = 500;
-/// So long after the last step nothing that was begun can change anything: it was answered, late as may be, and what
-/// that left unsettled has settled.
-pub const LATEST: u64 = 2 * RESPONSE_TIMEOUT + LATE + QUARANTINE + SETTLE;
+/// One that was accepted is applied sooner.
+const ACCEPTED: u64 = 250;
+
+/// How long things last, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    pub fresh: u64,
+    pub quarantine: u64,
+    pub settle: u64,
+}
+
+impl Timing {
+    /// In virtual time, where nothing is late.
+    pub const VIRTUAL: Timing = Timing { fresh: 1_000, quarantine: 700, settle: 300 };
+    /// In real time, with room for a machine that has other things to do.
+    pub const REAL: Timing = Timing { fresh: 3_000, quarantine: 2_000, settle: 1_500 };
+
+    /// So long after the last step nothing that was begun can change anything: it was answered, late as may be, and what
+    /// that left unsettled has settled.
+    pub fn latest(self) -> Duration {
+        Duration::from_millis(2 * RESPONSE_TIMEOUT + LATE + self.quarantine.max(self.settle))
+    }
+}
 
 /// What there is to read, and what each mutation changes of it: items, their collection, and a report on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,6 +160,7 @@ pub struct Step {
 /// What holds for the whole history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
+    pub timing: Timing,
     pub scope: Scope,
     pub stale_while_revalidate: bool,
     pub stale_if_error: bool,
@@ -167,14 +186,15 @@ impl Setting {
             Scope::Public => "public",
         };
         let stale = |on: bool| if on { STALE } else { 0 };
+        let Timing { fresh, quarantine, settle } = self.timing;
         format!(
-            "origin.response_timeout = \"{RESPONSE_TIMEOUT}ms\"\norigin.quarantine = \"{QUARANTINE}ms\"\n\
+            "origin.response_timeout = \"{RESPONSE_TIMEOUT}ms\"\norigin.quarantine = \"{quarantine}ms\"\n\
              origin.request_buffer = \"4KiB\"\ncache.pass_for = \"200ms\"\n\
-             [defaults]\nfresh = \"{FRESH}ms\"\nscope = \"{scope}\"\nsettle = \"{}ms\"\n\
+             [defaults]\nfresh = \"{fresh}ms\"\nscope = \"{scope}\"\nsettle = \"{}ms\"\n\
              stale_while_revalidate = \"{}ms\"\nstale_if_error = \"{}ms\"\n\
              [[route]]\nname = \"items\"\npaths = [\"/items\", \"/items/{{id}}\"]\ninvalidates = [\"report\"]\n\
              [[route]]\nname = \"report\"\npaths = [\"/report\"]\n",
-            if self.settles { SETTLE } else { 0 },
+            if self.settles { settle } else { 0 },
             stale(self.stale_while_revalidate),
             stale(self.stale_if_error),
         )
@@ -188,11 +208,23 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
+/// How much happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    pub callers: u8,
+    pub steps: u64,
+    /// Milliseconds within which they begin.
+    pub within: u64,
+    /// Of forty steps so many are mutations.
+    pub writes: u64,
+}
+
 impl Plan {
-    /// The history of a seed: `callers` do `length` things within about `within` milliseconds.
-    pub fn draw(seed: u64, callers: u64, length: u64, within: u64) -> Plan {
+    /// The history of a seed.
+    pub fn draw(seed: u64, timing: Timing, load: Load) -> Plan {
         let mut draw = Draw(Seeded::new(seed));
         let setting = Setting {
+            timing,
             scope: [Scope::User, Scope::Authenticated, Scope::Public][draw.below(3)],
             stale_while_revalidate: draw.one_in(2),
             stale_if_error: draw.one_in(2),
@@ -202,7 +234,7 @@ impl Plan {
         };
         // Some histories are calm, so that what faults would hide is seen as well.
         let faults = draw.one_in(2);
-        let mut steps: Vec<Step> = (0..length).map(|_| draw.step(callers, within, faults)).collect();
+        let mut steps: Vec<Step> = (0..load.steps).map(|_| draw.step(load, faults)).collect();
         steps.sort_by_key(|step| step.at);
         Plan { setting, steps }
     }
@@ -228,10 +260,10 @@ impl Draw {
         }
     }
 
-    fn step(&mut self, callers: u64, within: u64, faults: bool) -> Step {
+    fn step(&mut self, load: Load, faults: bool) -> Step {
         let act = match self.0.below(40) {
             0 if faults => Act::Jump(i64::try_from(self.0.below(4 * 86_400)).expect("days") - 2 * 86_400),
-            1..=9 => Act::Write {
+            drawn if (1..=load.writes).contains(&drawn) => Act::Write {
                 change: [Change::Put(1), Change::Put(2), Change::Post, Change::Below(1)][self.below(4)],
                 writing: if faults && self.one_in(3) { self.bad_writing() } else { Writing::Applies },
                 large: self.one_in(4),
@@ -243,8 +275,8 @@ impl Draw {
             },
         };
         Step {
-            at: self.0.below(within),
-            caller: u8::try_from(self.0.below(callers)).expect("few callers"),
+            at: self.0.below(load.within),
+            caller: u8::try_from(self.0.below(u64::from(load.callers))).expect("few callers"),
             act,
             before: self.delay(),
             after: self.delay(),
@@ -279,7 +311,7 @@ impl Draw {
             Writing::ResetsAfter,
             Writing::Late { status: None, after },
             Writing::Late { status: Some(504), after },
-            Writing::Accepts { after: 1 + self.0.below(SETTLE - 50) },
+            Writing::Accepts { after: 1 + self.0.below(ACCEPTED) },
             Writing::Truncates,
             Writing::Drips,
         ][self.below(14)]

@@ -200,9 +200,12 @@ scope = "public"
 origin_cache_control = "ignore"
 "#;
 
+/// Not there in a copy of the tests that is built without the program.
+const PROGRAM: Option<&str> = option_env!("CARGO_BIN_EXE_freshgate");
+
 /// The program, without arguments.
 pub fn freshgate() -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_freshgate"));
+    let mut program = Command::new(PROGRAM.expect("cargo builds it for the tests that start it"));
     program.stdin(Stdio::null());
     program
 }
