@@ -105,9 +105,9 @@ fn waits(read: &Read, slack: Duration, found: &mut Vec<String>) {
 fn stored_during(history: &History, found: &mut Vec<String>) {
     for read in history.reads.iter().filter(|read| read.stored()) {
         let during = |written: &&Written| {
-            // Refused and unreachable ones are in flight all the same, until they have been answered.
-            let (Some(arrived), Some(ended)) = (written.arrived, written.ended) else { return false };
-            written.change.changes(read.key) && arrived < read.began && read.ended < ended && !capped(written)
+            // In flight it is for longer, but from outside no more can be seen. Those that are refused are so, too.
+            let (Some(arrived), Some(answered)) = (written.arrived, written.answered) else { return false };
+            written.change.changes(read.key) && arrived < read.began && read.ended < answered && !capped(written)
         };
         if let Some(written) = history.writes.iter().find(during) {
             found.push(format!("P1: {} was stored during step {}", line(read), written.step));

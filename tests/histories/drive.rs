@@ -95,6 +95,7 @@ impl Driver {
                     writing,
                     began,
                     arrived: None,
+                    answered: None,
                     ended: None,
                     status: None,
                 });

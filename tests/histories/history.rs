@@ -85,6 +85,8 @@ pub struct Written {
     pub began: Moment,
     /// When it reached the origin, if it did.
     pub arrived: Option<Moment>,
+    /// When the origin was about to answer it.
+    pub answered: Option<Moment>,
     /// When its client had its whole answer; `None` where the client left or was never answered.
     pub ended: Option<Moment>,
     pub status: Option<u16>,
@@ -123,7 +125,7 @@ impl fmt::Display for History {
             let Read { caller, step, seen, cache_status, .. } = read;
             tell(read.ended, format!("caller {caller} step {step:?} has {seen:?}, {cache_status}"));
         }
-        for Written { step, change, writing, began, arrived, ended, status } in &self.writes {
+        for Written { step, change, writing, began, arrived, ended, status, .. } in &self.writes {
             tell(*began, format!("step {step} begins {change:?}"));
             arrived.iter().for_each(|at| tell(*at, format!("origin: step {step}, {change:?}, arrives: {writing:?}")));
             ended.iter().for_each(|at| tell(*at, format!("step {step}, {change:?}, ends with {status:?}")));
@@ -163,20 +165,20 @@ impl Log {
     }
 
     pub fn arrived(&self, step: usize) {
-        self.with(|history, at| {
-            history
-                .writes
-                .iter_mut()
-                .filter(|written| written.step == step)
-                .for_each(|written| written.arrived = Some(at));
-        });
+        self.of_mutation(step, |written, at| written.arrived = Some(at));
+    }
+
+    pub fn answers(&self, step: usize) {
+        self.of_mutation(step, |written, at| written.answered = Some(at));
     }
 
     pub fn ended(&self, step: usize, status: u16) {
+        self.of_mutation(step, |written, at| (written.ended, written.status) = (Some(at), Some(status)));
+    }
+
+    fn of_mutation(&self, step: usize, note: impl Fn(&mut Written, Moment)) {
         self.with(|history, at| {
-            for written in history.writes.iter_mut().filter(|written| written.step == step) {
-                (written.ended, written.status) = (Some(at), Some(status));
-            }
+            history.writes.iter_mut().filter(|written| written.step == step).for_each(|written| note(written, at));
         });
     }
 

@@ -103,7 +103,7 @@ impl Registers {
         }
     }
 
-    async fn write(self: &Arc<Self>, change: Change, step: &Step) -> Result<Reply, OriginError> {
+    async fn write(self: &Arc<Self>, change: Change, number: usize, step: &Step) -> Result<Reply, OriginError> {
         let Act::Write { writing, .. } = step.act else { unreachable!("a mutation belongs to a step that writes") };
         pause(step.before).await;
         let done = "{\"done\":true}";
@@ -122,6 +122,7 @@ impl Registers {
             _ => self.apply(change),
         }
         pause(step.after).await;
+        self.log.answers(number);
         match writing {
             Writing::Refuses(status) | Writing::AppliesWith(status) => Ok(self.whole(status, Fields::new(), done)),
             Writing::Late { status: Some(status), .. } => Ok(self.whole(status, Fields::new(), done)),
@@ -165,8 +166,9 @@ impl Origin for Shared {
                 (_, Some(key)) if ask.method == "GET" => origin.read(&ask, key, number).await,
                 (Some(step), _) => {
                     let Act::Write { change, .. } = step.act else { return Err(failed(OriginErrorKind::Protocol)) };
-                    origin.log.arrived(number.expect("a step has one"));
-                    origin.write(change, &step).await
+                    let number = number.expect("a step has one");
+                    origin.log.arrived(number);
+                    origin.write(change, number, &step).await
                 }
                 _ => Err(failed(OriginErrorKind::Protocol)),
             }
