@@ -7,19 +7,22 @@ export DEBIAN_FRONTEND = noninteractive
 
 APT := $(if $(filter 0,$(shell id -u)),,sudo )apt-get
 # $(call need,COMMAND,PACKAGES): the packages are installed where the command is missing.
-need = command -v $(1) >/dev/null || { echo "$(1) is missing: installing $(2)"; \
-       $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $(2); }
+need = command -v $(1) >/dev/null || $(call install,$(1),$(2))
+install = { echo "$(1) is missing: installing $(2)"; \
+          $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $(2); }
 
 .DEFAULT_GOAL := help
+
 bench: build-tools ## what a purge and a hit cost
 	$(CARGO) bench --locked --bench store
 
-# Ten minutes of histories over sockets, with kill -9 and restarts; `make soak SECONDS=3600` for an hour.
-SECONDS ?= 600
+# Ten minutes of histories over sockets, with kill -9 and restarts; `make soak SOAK=3600` for an hour.
+SOAK ?= 600
 soak: build-tools ## many callers, many mutations and faults against the program, for ten minutes
-	SOAK_SECONDS=$(SECONDS) $(CARGO) test --locked --test histories sockets -- --nocapture
+	SOAK_SECONDS=$(SOAK) $(CARGO) test --locked --test histories sockets -- --nocapture
 
-.PHONY: help demo build bench soak test fmt clippy doc cargo-test build-tools test-tools check-tools
+.PHONY: help demo build bench soak versus-races test fmt clippy doc cargo-test
+.PHONY: build-tools test-tools versus-tools check-tools
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -28,6 +31,11 @@ help: ## show the targets
 PROFILE ?= dev
 demo: build-tools ## a sample POS API, the proxy in front of it, and a day of traffic: open the page it names
 	$(CARGO) run --locked --profile $(PROFILE) --bin freshgate -- demo
+
+# They run with configurations, ports and folders of their own; what the system runs of them is left alone.
+versus-races versus-tools: export PATH := $(PATH):/usr/sbin:/sbin
+versus-races: build-tools versus-tools ## races against nginx, Varnish, HAProxy and Squid: writes benches/versus/RACES.md
+	$(CARGO) bench --locked --profile $(PROFILE) --bench versus_races
 
 build: build-tools ## the program for use: target/release/freshgate
 	$(CARGO) build --locked --release --bin freshgate
@@ -59,6 +67,13 @@ test-tools:
 	@$(call need,node,nodejs)
 	@$(call need,npm,npm)
 	@$(call need,curl,curl ca-certificates)
+
+versus-tools:
+	@$(call need,nginx,nginx)
+	@$(call need,varnishd,varnish)
+	@$(call need,haproxy,haproxy)
+	@$(call need,squid,squid)
+	@ls /usr/lib/*/varnish/vmods/libvmod_var.so >/dev/null 2>&1 || $(call install,vmod_var,varnish-modules)
 
 check-tools: ## name the tools that `make test` needs, with their versions; fails if one is missing
 	@missing=0; for tool in cargo rustc rustfmt cargo-clippy cmake cc node npm curl; do \

@@ -1,0 +1,6 @@
+//! What the races are made of: a history and its judge, an origin whose steps can be held, the races, the products.
+
+pub mod history;
+pub mod lab;
+pub mod product;
+pub mod races;
