@@ -22,7 +22,7 @@ pub const STEP: &str = "x-step";
 const DRIPS: u32 = 5;
 const DRIP: Duration = Duration::from_millis(300);
 /// As long as a history goes on.
-const DRIPS_FOR_EVER: u32 = 30;
+const DRIPS_FOR_EVER: u32 = 400;
 
 pub struct Registers {
     pub steps: Vec<Step>,
