@@ -2,6 +2,7 @@
 
 use crate::proxy::Proxy;
 use crate::scripted::{After, Origin, gate, json, write};
+use crate::tls;
 use crate::wire::{Head, PATIENCE, chunk, status};
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -244,7 +245,10 @@ fn a_websocket_upgrade_becomes_a_pipe() {
 fn an_upgrade_becomes_a_pipe_however_soon_it_is_granted() {
     const GRANTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    let proxy = Proxy::caching(&format!("http://{}", listener.local_addr().expect("it is bound")));
+    let address = listener.local_addr().expect("it is bound");
+    let front = tls::terminate(address);
+    let (ca, port) = (front.ca.display(), front.address.port());
+    let secured = format!("origin.url = \"https://localhost:{port}\"\norigin.ca = \"{ca}\"\n");
     std::thread::spawn(move || {
         for mut peer in listener.incoming().map_while(Result::ok) {
             write(&mut peer, GRANTED);
@@ -257,12 +261,15 @@ fn an_upgrade_becomes_a_pipe_however_soon_it_is_granted() {
             }
         }
     });
-    for _ in 0..20 {
-        let mut client = proxy.connect();
-        client.ask("GET /socket", &["Upgrade: websocket", "Connection: Upgrade"], "");
-        assert_eq!(status(&client.head()), 101);
-        client.send("echo");
-        assert_eq!(client.octets(4), b"echo");
+    for config in [format!("origin.url = \"http://{address}\"\n"), secured] {
+        let proxy = Proxy::start(&config);
+        for _ in 0..20 {
+            let mut client = proxy.connect();
+            client.ask("GET /socket", &["Upgrade: websocket", "Connection: Upgrade"], "");
+            assert_eq!(status(&client.head()), 101);
+            client.send("echo");
+            assert_eq!(client.octets(4), b"echo");
+        }
     }
 }
 

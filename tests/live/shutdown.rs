@@ -125,12 +125,11 @@ fn what_is_in_flight_at_sigterm_comes_to_its_end() {
 #[test]
 fn streams_without_an_end_are_over_within_drain() {
     let origin = Origin::start(|request, peer| {
-        match request.head.field("upgrade") {
-            Some(_) => {
-                write(peer, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-            }
-            None => write(peer, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"),
-        }
+        let answer = match request.head.field("upgrade") {
+            Some(_) => "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+            None => "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n",
+        };
+        write(peer, answer.as_bytes());
         // Until the proxy lets go.
         drop(std::io::Read::read(peer, &mut [0]));
         After::Close

@@ -154,7 +154,7 @@ fn a_mutation_is_sent_once_wherever_its_answer_breaks_off() {
                 Ok(told) if at == answer.len() => assert_eq!((told.status(), &told.body[..]), (200, JSON)),
                 Ok(told) => assert_eq!(told.status(), 502, "{buffer} {at}: {told:?}"),
                 Err(_) => {
-                    assert!(at < answer.len() && buffer == "4B", "{buffer} {at}: what streams can only break off")
+                    assert!(at < answer.len() && buffer == "4B", "{buffer} {at}: what streams can only break off");
                 }
             }
             let next = scene.proxy.ask(&format!("GET /a/{at}"), &[UNHURT], "");
