@@ -66,6 +66,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How many octets are read at most from a connection that is being closed.
 const LINGER_OCTETS: usize = 1024 * 1024;
 
+/// How long a client that has no request under way is still heard once no further ones are to be taken: its next may have
+/// come already, or be on its way, and one that is not safe cannot be sent again (RFC 9110 §9.2.2).
+const LAST_CALL: Duration = Duration::from_millis(100);
+
 /// Zero means no limit.
 pub(super) fn limited(limit: Duration) -> Duration {
     if limit.is_zero() { Duration::MAX } else { limit }
@@ -101,10 +105,11 @@ impl Lane {
         }
         if connection.buffer.is_empty() {
             let heard = tokio::select! {
-                heard = timeout(patience, connection.read()) => heard.unwrap_or(false),
-                () = stopped(&mut shutdown) => false,
+                biased;
+                heard = timeout(patience, connection.read()) => heard,
+                () = stopped(&mut shutdown) => timeout(LAST_CALL, connection.read()).await,
             };
-            if !heard {
+            if !heard.unwrap_or(false) {
                 return Next::Silence;
             }
         }

@@ -144,10 +144,21 @@ impl Door {
                 () = stopped(&mut shutdown) => break,
             }
         }
-        drop(socket);
+        self.admit_waiting(&mut connections, socket);
         let finished = async { while connections.join_next().await.is_some() {} };
         if timeout(drain, finished).await.is_err() {
             tracing::warn!(open = connections.len(), "connections were still in use after the drain time");
+        }
+    }
+
+    /// Takes the connections that stand already, of which this process has not heard: to their clients they are as good as
+    /// any, and may carry a request. Then nobody listens any more.
+    fn admit_waiting(&self, connections: &mut JoinSet<()>, socket: TcpListener) {
+        let Ok(socket) = socket.into_std() else { return };
+        for (stream, client) in std::iter::from_fn(|| socket.accept().ok()).take(BACKLOG as usize) {
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                self.admit(connections, stream, client);
+            }
         }
     }
 

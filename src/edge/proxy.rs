@@ -165,11 +165,9 @@ impl ProxyHttp for Front {
             error
         })?;
         progress.addresses = found.len();
-        let mut peer = self.peers.at(found[progress.attempts % found.len()]);
-        if progress.handed.as_ref().is_some_and(|handed| handed.upgrades) {
-            peer.options.read_timeout = Some(UPGRADED_SILENCE);
-        }
-        Ok(Box::new(peer))
+        let address = found[progress.attempts % found.len()];
+        let upgrades = progress.handed.as_ref().is_some_and(|handed| handed.upgrades);
+        Ok(Box::new(if upgrades { self.peers.upgradable(address, UPGRADED_SILENCE) } else { self.peers.at(address) }))
     }
 
     /// The next address is tried: nothing was sent.

@@ -2,6 +2,7 @@
 
 pub mod head;
 pub mod http;
+pub mod patient;
 pub mod peer;
 pub mod rescue;
 pub mod scripted;

@@ -1,5 +1,6 @@
 //! Where the origin is, and how a connection to it is made: addresses, TLS, and every timeout Pingora leaves open.
 
+use crate::origin::patient::Patient;
 use crate::origin::{OriginError, OriginErrorKind};
 use crate::policy;
 use pingora::tls::load_native_certs;
@@ -9,6 +10,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// The origin's addresses, and the roots its certificate is checked against.
@@ -69,6 +71,17 @@ impl Peers {
         options.write_timeout = Some(self.origin.body_timeout);
         options.idle_timeout = Some(self.origin.idle_timeout);
         options.ca.clone_from(&self.roots);
+        peer
+    }
+
+    /// The peer at `address` for a connection on which another protocol may follow and be silent for so long. It is no
+    /// other request's, before or after.
+    pub fn upgradable(&self, address: SocketAddr, silence: Duration) -> HttpPeer {
+        let mut peer = self.at(address);
+        peer.group_key = 1;
+        peer.options.custom_l4 = Some(Arc::new(Patient));
+        peer.options.read_timeout = Some(silence);
+        peer.options.idle_timeout = Some(Duration::ZERO);
         peer
     }
 }

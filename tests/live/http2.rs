@@ -320,14 +320,18 @@ async fn ask(
 }
 
 /// Sends a request's head; `ends`: there is no body.
-async fn begin(client: &mut SendRequest<Bytes>, request: Builder, ends: bool) -> (ResponseFuture, SendStream<Bytes>) {
+pub async fn begin(
+    client: &mut SendRequest<Bytes>,
+    request: Builder,
+    ends: bool,
+) -> (ResponseFuture, SendStream<Bytes>) {
     let request = request.body(()).expect("the test's request is well-formed");
     std::future::poll_fn(|context| client.poll_ready(context)).await.expect("the connection is open");
     client.send_request(request, ends).expect("a stream is free")
 }
 
 /// The whole response.
-async fn answered(response: ResponseFuture) -> (StatusCode, HeaderMap, Vec<u8>) {
+pub async fn answered(response: ResponseFuture) -> (StatusCode, HeaderMap, Vec<u8>) {
     let (head, mut content) = response.await.expect("a response comes").into_parts();
     let mut whole = Vec::new();
     while let Some(data) = content.data().await {

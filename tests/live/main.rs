@@ -6,14 +6,19 @@
 
 mod callers;
 mod demo;
+mod faults;
 mod first_run;
 mod http2;
 mod json_server;
 mod lifecycle;
 mod origin_faults;
+mod outage;
 mod pass_through;
 mod proxy;
 mod scripted;
+mod shutdown;
+mod slow_readers;
 mod tls;
+mod truncation;
 mod validators;
 mod wire;

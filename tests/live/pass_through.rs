@@ -2,7 +2,8 @@
 
 use crate::proxy::Proxy;
 use crate::scripted::{After, Origin, gate, json, write};
-use crate::wire::{PATIENCE, chunk, status};
+use crate::tls;
+use crate::wire::{Head, PATIENCE, chunk, status};
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -236,6 +237,39 @@ fn a_websocket_upgrade_becomes_a_pipe() {
         let mut echo = client.octets(8);
         echo.reverse();
         assert_eq!(echo, frame.as_bytes());
+    }
+}
+
+/// The quickest origin there can be: its answer stands in the connection before the request does.
+#[test]
+fn an_upgrade_becomes_a_pipe_however_soon_it_is_granted() {
+    const GRANTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let front = tls::terminate(address);
+    let (ca, port) = (front.ca.display(), front.address.port());
+    let secured = format!("origin.url = \"https://localhost:{port}\"\norigin.ca = \"{ca}\"\n");
+    std::thread::spawn(move || {
+        for mut peer in listener.incoming().map_while(Result::ok) {
+            write(&mut peer, GRANTED);
+            let mut reader = std::io::BufReader::new(peer);
+            let asked = Head::read(&mut reader).expect("a head comes").expect("it is a request");
+            assert_eq!(asked.field("upgrade"), Some("websocket"));
+            let mut frame = [0; 4];
+            if reader.read_exact(&mut frame).is_ok() {
+                write(reader.get_mut(), &frame);
+            }
+        }
+    });
+    for config in [format!("origin.url = \"http://{address}\"\n"), secured] {
+        let proxy = Proxy::start(&config);
+        for _ in 0..20 {
+            let mut client = proxy.connect();
+            client.ask("GET /socket", &["Upgrade: websocket", "Connection: Upgrade"], "");
+            assert_eq!(status(&client.head()), 101);
+            client.send("echo");
+            assert_eq!(client.octets(4), b"echo");
+        }
     }
 }
 

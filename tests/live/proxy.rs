@@ -152,9 +152,29 @@ impl Program {
         peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") * 1024
     }
 
-    /// Sends SIGTERM. The shell's own `kill` is on every machine.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status();
+        self.signal("TERM");
+    }
+
+    /// Lets it hear nothing: what comes from here on is there all at once when it goes on.
+    pub fn halt(&self) {
+        self.signal("STOP");
+        // The state behind the command's name (proc_pid_stat(5)).
+        let stat = || fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it is not waited for");
+        while !stat().contains(") T ") {
+            thread::yield_now();
+        }
+    }
+
+    /// Ends a [`halt`](Self::halt).
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    /// The shell's own `kill` is on every machine.
+    fn signal(&self, name: &str) {
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status();
         assert!(sent.expect("there is a shell").success());
     }
 

@@ -2,11 +2,12 @@
 
 use crate::wire::{Head, PATIENCE};
 use socket2::SockRef;
+use std::collections::BTreeSet;
 use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -89,6 +90,11 @@ impl Origin {
         self.asked.recv_timeout(PATIENCE).expect("the origin is asked")
     }
 
+    /// The next of the requests that came already.
+    pub fn asked_so_far(&self) -> Option<Request> {
+        self.asked.try_recv().ok()
+    }
+
     /// How many requests came since the last look.
     pub fn times_asked(&self) -> usize {
         self.asked.try_iter().count()
@@ -139,10 +145,30 @@ pub fn json(fields: &[&str], body: &str) -> String {
 /// A gate: scripts wait at it, the test opens it once per waiter.
 pub fn gate() -> (Sender<()>, impl Fn() + Send + Sync) {
     let (open, opened) = mpsc::channel();
-    let opened = std::sync::Mutex::new(opened);
+    let opened = Mutex::new(opened);
     let wait = move || {
         // A test that failed drops its end, which opens the gate as well.
         let _ = opened.lock().expect("no waiter panics").recv_timeout(PATIENCE);
     };
     (open, wait)
+}
+
+/// Gates by number, each opened once for all who wait or come.
+#[derive(Default)]
+pub struct Turns {
+    open: Mutex<BTreeSet<usize>>,
+    opened: Condvar,
+}
+
+impl Turns {
+    pub fn open(&self, at: usize) {
+        self.open.lock().expect("no holder panics").insert(at);
+        self.opened.notify_all();
+    }
+
+    pub fn wait(&self, at: usize) {
+        let open = self.open.lock().expect("no holder panics");
+        // A test that failed is not waited for.
+        drop(self.opened.wait_timeout_while(open, PATIENCE, |open| !open.contains(&at)));
+    }
 }

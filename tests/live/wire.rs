@@ -148,7 +148,10 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Connection {
-        let stream = TcpStream::connect(address).expect("the proxy listens");
+        Connection::of(TcpStream::connect(address).expect("the proxy listens"))
+    }
+
+    pub fn of(stream: TcpStream) -> Connection {
         stream.set_read_timeout(Some(PATIENCE)).expect("a bound can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a bound can be set");
         Connection { reader: BufReader::new(stream), head_only: false }
