@@ -67,7 +67,9 @@ fn a_demoted_route_is_told_wherever_its_owner_may_look() {
     for path in ["/mine", "/all"] {
         assert_eq!(proxy.ask(&format!("GET {path}"), &["Authorization: Bearer a"], "").status(), 200);
     }
-    assert_eq!(printed(&check), format!("{report}\n{url} keeps no route's callers apart that were to share.\n"));
+    let mutations = format!("{url} has seen no mutation without a route, or that invalidated nothing.\n");
+    let apart = format!("{url} keeps no route's callers apart that were to share.\n");
+    assert_eq!(printed(&check), format!("{report}\n{apart}{mutations}"));
     assert!(admin(&proxy, "/stats").contains(r#""demoted":[]"#));
 
     for path in ["/mine", "/all"] {
@@ -77,7 +79,7 @@ fn a_demoted_route_is_told_wherever_its_owner_may_look() {
     }
     let apart = "\nmine: the origin told callers who share this route different things, so each of them is kept apart\n    \
                  until the restart. Write scope = \"user\", or a claim that tells them apart.\n";
-    assert_eq!(printed(&check), format!("{report}{apart}"));
+    assert_eq!(printed(&check), format!("{report}{apart}{mutations}"));
     assert!(printed(&["stats", "--admin", &url]).contains(apart));
     assert!(admin(&proxy, "/stats").contains(r#""demoted":["mine"]"#));
     assert!(admin(&proxy, "/").contains(r#"id="demotedRoutes""#), "the page has a place for it");
