@@ -9,6 +9,7 @@ mod first_run;
 mod http2;
 mod json_server;
 mod lifecycle;
+mod octets;
 mod origin_faults;
 mod pass_through;
 mod proxy;
