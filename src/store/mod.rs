@@ -686,7 +686,7 @@ mod tests {
             assert_eq!(put(&store, &key("/", number), &body(number), &[]), Ok(()));
         }
         assert!(!store.nearly_full());
-        assert_eq!(put(&store, &key("/", 4), &"4".repeat(12_000), &[]), Ok(()));
+        assert_eq!(put(&store, &key("/", 4), &"4".repeat(6_000), &[]), Ok(()));
         store.figures();
         store
     }
