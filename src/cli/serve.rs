@@ -12,6 +12,7 @@ use crate::edge::operator::Operator;
 use crate::origin::http::HttpOrigin;
 use crate::pipeline::{Observer, Pipeline};
 use crate::policy::{Freshness, Policy};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -82,7 +83,21 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::from(UNAVAILABLE);
         }
     };
+    take_all_files(policy.server.limits.connections);
     runtime.block_on(serve(policy, Extras { access_log: args.access_log, first_run: args.config.is_none() }))
+}
+
+/// Raises the limit of open files as far as the system lets anybody: the soft one is often 1024, and each connection is a
+/// file.
+fn take_all_files(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(target: "freshgate", %error, "the limit of open files could not be raised");
+    }
+    if limit.maximum.is_some_and(|files| files < connections as u64) {
+        let files = limit.maximum;
+        tracing::warn!(target: "freshgate", files, connections, "the system allows fewer files than there may be connections");
+    }
 }
 
 /// A runtime of so many threads.

@@ -59,8 +59,11 @@ impl Who {
     }
 }
 
-/// Tokens that are known to be rightly signed; one more forgets the least recently seen, which is verified again.
-const TOKENS: u64 = 10_000;
+/// Bytes of tokens that are known to be rightly signed, some ten thousand; of more, some are forgotten and verified again.
+const TOKENS: u64 = 8 << 20;
+
+/// What moka adds to an entry, measured and rounded up.
+const OVERHEAD: usize = 320;
 
 /// Turns requests into callers.
 pub struct Identity {
@@ -74,7 +77,9 @@ impl Identity {
     /// `key` must be random and secret: with a known key a hash could be searched for its credential.
     pub fn new(key: [u8; 32], credentials: Vec<Credential>, verifier: Option<Verifier>) -> Self {
         let keyed = Hmac::new_from_slice(&key).expect("HMAC takes a key of any length");
-        Identity { keyed, credentials, verifier, verified: moka::sync::Cache::new(TOKENS) }
+        let weight = |_: &[u8; 16], token: &Arc<Verified>| u32::try_from(OVERHEAD + token.size()).unwrap_or(u32::MAX);
+        let verified = moka::sync::Cache::builder().max_capacity(TOKENS).weigher(weight).build();
+        Identity { keyed, credentials, verifier, verified }
     }
 
     /// What tells callers apart.

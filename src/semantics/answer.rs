@@ -33,7 +33,7 @@ pub fn of(
     {
         fields.push("Last-Modified", date.to_string());
     }
-    if freshness::governs(response.status, route) {
+    if freshness::governs(response.status, route) && !freshness::is_outranked(&fields, route) {
         // What `fresh` governs is fresh here and nowhere else: the next cache cannot be purged.
         fields.set("Cache-Control", route.client_cache_control.clone());
         fields.remove("expires");
@@ -116,6 +116,7 @@ mod tests {
     use super::*;
     use crate::field::date::HttpDate;
     use crate::field::entity_tag::EntityTag;
+    use crate::policy::OriginCacheControl;
     use crate::semantics::cache_status::{Forward, Forwarded};
     use crate::semantics::sample::{at, fields, fresh, plain, response};
     use crate::semantics::stored_response::{Modified, Validator};
@@ -146,6 +147,22 @@ mod tests {
     fn check(evaluated: Evaluated, status: u16, expected: &[(&str, &str)]) {
         let head = of(&whole(&[TYPE]), evaluated, &HIT, &plain(), at(10));
         assert_eq!((head.status, head.fields), (status, fields(expected)));
+    }
+
+    /// Who may keep nothing, or must ask each time, is told so by the origin's own words.
+    #[test]
+    fn what_outranks_fresh_is_passed_on() {
+        let told = |value: &str, route: &Route| {
+            let head = of(&whole(&[("Cache-Control", value)]), Evaluated::Full, &HIT, route, at(10));
+            String::from_utf8(head.fields.get("cache-control").expect("it is there").to_vec()).expect("it is text")
+        };
+        let respects = Route { client_cache_control: "max-age=60".into(), ..fresh() };
+        let ignores = Route { origin_cache_control: OriginCacheControl::Ignore, ..respects.clone() };
+        for value in ["no-store", "max-age=600, no-cache"] {
+            assert_eq!(told(value, &respects), value);
+            assert_eq!(told(value, &ignores), "max-age=60");
+        }
+        assert_eq!(told("private, max-age=600", &respects), "max-age=60");
     }
 
     #[test]

@@ -93,6 +93,13 @@ pub fn governs(status: u16, route: &Route) -> bool {
     route_lifetime(status, route).is_some()
 }
 
+/// Whether the origin's own words outrank `fresh` where its route lets them: what no-store and no-cache say to this cache,
+/// they say to the next one and to the client's.
+pub fn is_outranked(fields: &Fields, route: &Route) -> bool {
+    let directives = ResponseDirectives::of(fields);
+    route.origin_cache_control == OriginCacheControl::Respect && (directives.no_store || directives.no_cache)
+}
+
 /// How long `response` is fresh. Where the route [governs] its status, the origin's lifetimes count for
 /// nothing; elsewhere they alone count, in the order of RFC 9111 §4.2.1.
 pub fn lifetime(response: &Response, route: &Route) -> Lifetime {

@@ -11,6 +11,7 @@ mod first_run;
 mod http2;
 mod json_server;
 mod lifecycle;
+mod octets;
 mod origin_faults;
 mod outage;
 mod pass_through;

@@ -76,7 +76,9 @@ impl Head {
 /// One chunk of a chunked body; `None` at its end, whose trailers are skipped.
 pub fn chunk(from: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let size = line(from)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-    let size = std::str::from_utf8(&size).ok().and_then(|size| usize::from_str_radix(size.trim(), 16).ok());
+    // Behind the size an extension may stand (RFC 9112 §7.1.1).
+    let size = size.split(|octet| *octet == b';').next().and_then(|size| std::str::from_utf8(size).ok());
+    let size = size.and_then(|size| usize::from_str_radix(size.trim(), 16).ok());
     let mut content = vec![0; size.ok_or(io::ErrorKind::InvalidData)?];
     from.read_exact(&mut content)?;
     let end = content.is_empty();
