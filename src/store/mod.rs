@@ -7,6 +7,7 @@
 pub mod fences;
 pub mod first_seen;
 pub mod flight;
+pub mod sync;
 
 use crate::clock::Timestamp;
 use crate::field::Fields;
