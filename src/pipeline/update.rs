@@ -16,7 +16,6 @@ use crate::semantics::invalidation::{self, FenceKey};
 use crate::semantics::precondition::{self, Evaluated, Update};
 use crate::semantics::request::Request;
 use crate::semantics::stored_response::Response;
-use crate::semantics::storing::Seen;
 use crate::store::Selected;
 use std::sync::Arc;
 
@@ -103,7 +102,7 @@ impl Pipeline {
     async fn current(self: &Arc<Self>, request: &Request) -> Result<Current, Box<Answer>> {
         let subject = Arc::new(Subject::of(self, get_of(request)));
         let seen = match self.store.select(&subject.key, &subject.request.fields, self.clock.now()) {
-            Selected::Response { stored, .. } => Seen::of(&stored.response).map(Arc::new),
+            Selected::Response { stored, .. } => stored.last_seen().map(Arc::new),
             Selected::Nothing { seen, .. } | Selected::Unstorable { seen, .. } => seen,
         };
         // Without a condition: what vouches for a stored response may be a date, of which two contents can have the same.
