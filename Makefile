@@ -19,7 +19,7 @@ bench: build-tools ## what a purge and a hit cost
 # Ten minutes of histories over sockets, with kill -9 and restarts; `make soak SOAK=3600` for an hour.
 SOAK ?= 600
 soak: build-tools ## many callers, many mutations and faults against the program, for ten minutes
-	SOAK_SECONDS=$(SOAK) $(CARGO) test --locked --test histories sockets -- --nocapture
+	SOAK_SECONDS=$(SOAK) $(CARGO) test --locked --no-fail-fast --test histories --test memory -- sockets flood eviction --nocapture
 
 .PHONY: help demo build bench soak versus-races test fmt clippy doc cargo-test
 .PHONY: build-tools test-tools versus-tools check-tools

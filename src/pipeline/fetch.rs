@@ -289,7 +289,7 @@ impl Fetch {
         let route = self.subject.route(&self.pipeline);
         let received = Received { head: &head, framing, body, request_time, response_time };
         let previous = match &self.stored {
-            Some((stored, _)) => Seen::of(&stored.response),
+            Some((stored, _)) => stored.last_seen(),
             None => self.seen.as_deref().cloned(),
         };
         let place = &self.subject.place;

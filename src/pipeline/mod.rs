@@ -11,6 +11,7 @@ pub mod mutate;
 pub mod purge;
 pub mod retrieve;
 pub mod subject;
+pub mod turns;
 pub mod update;
 
 use crate::changes::log::Log;
@@ -39,7 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use update::Turns;
+use turns::Turns;
 
 /// Changes that are remembered.
 const CHANGES: usize = 10_000;

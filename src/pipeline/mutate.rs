@@ -9,7 +9,7 @@ use crate::changes::{Cause, Change, EntityChange};
 use crate::field::{connection, entity_tag};
 use crate::origin::{Ask, Framing, Head, Interim, OriginError, OriginErrorKind, Reply, Sending};
 use crate::pipeline::exchange::{Exchange, MutationRecord};
-use crate::pipeline::update::Turn;
+use crate::pipeline::turns::Turn;
 use crate::pipeline::{Answer, Content, Permit, Pipeline};
 use crate::semantics::answer;
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};

@@ -7,6 +7,7 @@
 use crate::field::Fields;
 use crate::pipeline::fetch::{Arrival, Fetch, Whole};
 use crate::pipeline::subject::Subject;
+use crate::pipeline::turns::Turn;
 use crate::pipeline::{Answer, Content, Pipeline, own_answer};
 use crate::policy::{Mode, Route};
 use crate::semantics::answer;
@@ -15,106 +16,8 @@ use crate::semantics::invalidation::{self, FenceKey};
 use crate::semantics::precondition::{self, Evaluated, Update};
 use crate::semantics::request::Request;
 use crate::semantics::stored_response::Response;
-use crate::semantics::storing::Seen;
 use crate::store::Selected;
-use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::Notify;
-
-/// Whose turn it is to change something: mutations go on side by side, but one that looks at what it changes goes on
-/// alone with it. First come, first served, so that none waits for ever.
-#[derive(Default)]
-pub struct Turns {
-    queue: Arc<Queue>,
-}
-
-#[derive(Default)]
-struct Queue {
-    /// Those whose turn it is and those who wait, in the order in which they came.
-    claims: Mutex<Claims>,
-    one_left: Notify,
-}
-
-#[derive(Default)]
-struct Claims {
-    taken: u64,
-    standing: Vec<Claim>,
-}
-
-struct Claim {
-    number: u64,
-    /// What the mutation changes.
-    touches: Vec<FenceKey>,
-    /// What the response that it is compared with shows; nothing where it looks at nothing.
-    shows: Vec<FenceKey>,
-}
-
-impl Claim {
-    fn excludes(&self, other: &Claim) -> bool {
-        let meet = |shown: &[FenceKey], touched: &[FenceKey]| shown.iter().any(|key| touched.contains(key));
-        meet(&self.shows, &other.touches) || meet(&other.shows, &self.touches)
-    }
-}
-
-/// A place in the queue; given back when dropped.
-pub struct Turn {
-    queue: Arc<Queue>,
-    number: u64,
-}
-
-impl Turns {
-    async fn take(&self, touches: Vec<FenceKey>, shows: Vec<FenceKey>) -> Turn {
-        // Made before the wait, so that the claim goes even if the wait is given up.
-        let turn = {
-            let mut claims = self.queue.claims();
-            claims.taken += 1;
-            let number = claims.taken;
-            claims.standing.push(Claim { number, touches, shows });
-            Turn { queue: self.queue.clone(), number }
-        };
-        loop {
-            let mut left = std::pin::pin!(self.queue.one_left.notified());
-            // Whoever leaves from here on is heard of.
-            left.as_mut().enable();
-            if turn.has_come() {
-                return turn;
-            }
-            left.await;
-        }
-    }
-
-    /// How many mutations are under way or wait for their turn.
-    pub fn len(&self) -> usize {
-        self.queue.claims().standing.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl Queue {
-    fn claims(&self) -> MutexGuard<'_, Claims> {
-        self.claims.lock().expect("no holder of this lock panics")
-    }
-}
-
-impl Turn {
-    /// Whether none that came earlier stands in its way.
-    fn has_come(&self) -> bool {
-        let claims = self.queue.claims();
-        let place = claims.standing.partition_point(|claim| claim.number < self.number);
-        let (earlier, own) = claims.standing.split_at(place);
-        own.first().is_some_and(|own| !earlier.iter().any(|claim| claim.excludes(own)))
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.queue.claims().standing.retain(|claim| claim.number != self.number);
-        self.queue.one_left.notify_waiters();
-    }
-}
+use std::sync::Arc;
 
 /// Leave to send a mutation.
 pub(crate) struct Leave {
@@ -199,7 +102,7 @@ impl Pipeline {
     async fn current(self: &Arc<Self>, request: &Request) -> Result<Current, Box<Answer>> {
         let subject = Arc::new(Subject::of(self, get_of(request)));
         let seen = match self.store.select(&subject.key, &subject.request.fields, self.clock.now()) {
-            Selected::Response { stored, .. } => Seen::of(&stored.response).map(Arc::new),
+            Selected::Response { stored, .. } => stored.last_seen().map(Arc::new),
             Selected::Nothing { seen, .. } | Selected::Unstorable { seen, .. } => seen,
         };
         // Without a condition: what vouches for a stored response may be a date, of which two contents can have the same.

@@ -13,27 +13,19 @@ use crate::clock::Timestamp;
 use crate::policy::EntityId;
 use crate::semantics::invalidation::FenceKey;
 use crate::semantics::reuse::Standing;
-use bytemuck::Zeroable;
+use crate::store::sync::{AtomicU32, AtomicU64, MAX_PREFIXES, RwLock, STRIPES, SeqCst, Zeroable, zeroed_slice_box};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::RwLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-
-/// Slots shared by items, paths and callers.
-const STRIPES: usize = 1 << 20;
 
 /// The slot of everything.
 const ALL: u32 = 0;
-
-/// Prefixes that are fenced at a time; when one more comes, the oldest becomes everything.
-const MAX_PREFIXES: usize = 32;
 
 /// One value per slot. All zeros is "nothing ever happened", so that pages nobody touches cost no memory.
 struct Column<T>(Box<[T]>);
 
 impl<T: Zeroable> Column<T> {
     fn new(slots: usize) -> Self {
-        Column(bytemuck::zeroed_slice_box(slots))
+        Column(zeroed_slice_box(slots))
     }
 
     fn of<'c>(&'c self, slots: &'c Slots) -> impl Iterator<Item = &'c T> {

@@ -5,9 +5,8 @@
 
 use crate::semantics::cache_key::CacheKey;
 use crate::store::fences::Epoch;
+use crate::store::sync::{Arc, Mutex, watch};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
 
 /// The flights under way.
 pub struct Flights<L> {

@@ -7,6 +7,7 @@
 pub mod fences;
 pub mod first_seen;
 pub mod flight;
+pub mod sync;
 
 use crate::clock::Timestamp;
 use crate::field::Fields;
@@ -21,6 +22,8 @@ use crate::semantics::storing::{Seen, Storable};
 use bytes::Bytes;
 use fences::{Epoch, Fences, Mark, Slots};
 use first_seen::FirstSeen;
+use moka::Entry;
+use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -75,12 +78,21 @@ pub enum Unstorable {
 }
 
 /// A stored response and what it stands and falls with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stored {
     pub response: Response,
+    /// What was told since and could not be stored.
+    pub since: Option<Seen>,
     pub slots: Slots,
     pub mark: Mark,
     pub place: Place,
+}
+
+impl Stored {
+    /// What was last seen of the resource.
+    pub fn last_seen(&self) -> Option<Seen> {
+        self.since.clone().or_else(|| Seen::of(&self.response))
+    }
 }
 
 /// Where a response belongs: what an operator's purge can name.
@@ -219,7 +231,7 @@ impl Store {
                     let standing = self.fences.standing(&stored.slots, stored.mark, &stored.place.path);
                     Selected::Response { stored, body, standing }
                 }
-                _ => Selected::Nothing { variants, seen: Seen::of(&stored.response).map(Arc::new) },
+                _ => Selected::Nothing { variants, seen: stored.last_seen().map(Arc::new) },
             },
             Held::Unstorable { why, until, seen } if now.boot_ms < until => Selected::Unstorable { why, seen },
             Held::Unstorable { seen, .. } => Selected::Nothing { variants, seen },
@@ -255,12 +267,16 @@ impl Store {
     ) -> Result<(), Detail> {
         // What it varies on is learned even if it is not stored, or its variants would wait for each other in vain.
         let key = self.varying(key, storable.vary(), fields);
-        match self.fences.standing(&slots, ticket.mark, &place.path) {
-            Standing::Unsettled => return Err(Detail::Mutation),
-            Standing::Invalidated => return Err(Detail::Overtaken),
-            Standing::Valid | Standing::Expired => {}
-        }
         let name = Name::Resource(key);
+        let refused = match self.fences.standing(&slots, ticket.mark, &place.path) {
+            Standing::Unsettled => Some(Detail::Mutation),
+            Standing::Invalidated => Some(Detail::Overtaken),
+            Standing::Valid | Standing::Expired => None,
+        };
+        if let Some(why) = refused {
+            self.remember_seen(name, ticket.mark, storable.response());
+            return Err(why);
+        }
         if self.nearly_full() && !self.held.contains_key(&name) && !self.asked_before(&name) {
             return Err(Detail::NearlyFull);
         }
@@ -273,8 +289,23 @@ impl Store {
         if !self.held.contains_key(&body) {
             self.hold(body, Held::Body(Bytes::copy_from_slice(storable.body())));
         }
-        self.hold(name, Held::Response(Arc::new(Stored { response, slots, mark: ticket.mark, place })));
+        self.hold(name, Held::Response(Arc::new(Stored { response, since: None, slots, mark: ticket.mark, place })));
         Ok(())
+    }
+
+    /// What came was told and is not stored: it is what was last seen, or its date would go back when an older content
+    /// comes again. In one step, since something newer may be stored meanwhile.
+    fn remember_seen(&self, name: Name, mark: Mark, came: &Response) {
+        let Some(seen) = Seen::of(came) else { return };
+        self.held.entry(name).and_compute_with(|held| match held.map(Entry::into_value) {
+            Some(Held::Response(stored)) if stored.mark.earlier(mark) == stored.mark => {
+                Op::Put(Held::Response(Arc::new(Stored { since: Some(seen), ..(*stored).clone() })))
+            }
+            Some(Held::Unstorable { why, until, .. }) => {
+                Op::Put(Held::Unstorable { why, until, seen: Some(Arc::new(seen)) })
+            }
+            _ => Op::Nop,
+        });
     }
 
     /// The key of the variant that a response is, after the resource has learned what it varies on. What it varied on
@@ -375,13 +406,14 @@ fn weight(name: &Name, held: &Held) -> usize {
     };
     let held = match held {
         Held::Response(stored) => {
-            let Stored { slots, place, response, .. } = &**stored;
+            let Stored { slots, place, response, since, .. } = &**stored;
             let lines = response.fields.lines();
             let texts: usize = lines.iter().map(|(name, value)| name.len() + value.len()).sum();
             let tag = response.validator.entity_tag().map_or(0, |tag| tag.opaque.len());
             let place = [place.path.len(), place.query.len(), place.id.as_ref().map_or(0, String::len)];
+            let since = since.as_ref().map_or(0, |seen| seen.tag.opaque.len());
             // The lines share one text, and count who does.
-            [COUNTS + size_of::<Stored>(), size_of_val(lines), texts, 2 * COUNTS, response.reason.len(), tag]
+            [COUNTS + size_of::<Stored>(), size_of_val(lines), texts, 2 * COUNTS, response.reason.len(), tag, since]
                 .into_iter()
                 .chain(place)
                 .chain([slots.len() * size_of::<u32>()])
@@ -609,6 +641,33 @@ mod tests {
     }
 
     #[test]
+    fn what_came_and_was_not_stored_is_what_was_last_seen() {
+        let store = store(MIB);
+        let (key, early) = (key("/", 0), begin(&store));
+        let seen = || match store.select(&key, &red(), at(0)) {
+            Selected::Response { stored, .. } => stored.last_seen().map(|seen| seen.tag),
+            Selected::Nothing { seen, .. } | Selected::Unstorable { seen, .. } => seen.map(|seen| seen.tag.clone()),
+        };
+        let tag = |body| storable(body, &[]).response().validator.entity_tag().cloned();
+        assert_eq!(put(&store, &key, "one", &[]), Ok(()));
+        store.fences.quarantine(&slots(&store), at(60));
+        for body in ["two", "three", "one"] {
+            assert_eq!(put(&store, &key, body, &[]), Err(Detail::Mutation));
+            assert_eq!(seen(), tag(body));
+            assert_eq!(selected(&store, &key, &red()), Some(("one".into(), Standing::Unsettled)), "it is still there");
+        }
+        store.invalidate(Invalidation::of_key(FenceKey::All), false);
+        let late = store.begin(&slots(&store), at(60));
+        assert_eq!(put_at(&store, &late, &key, "four", &[]), Ok(()));
+        assert_eq!(put_at(&store, &early, &key, "two", &[]), Err(Detail::Mutation));
+        assert_eq!(seen(), tag("four"), "what was fetched before is no news");
+        let seen_of = storing::Seen::of(storable("one", &[]).response());
+        store.unstorable(&key, Unstorable::Refused(Detail::NoStore), seen_of, at(0), Duration::from_secs(60));
+        assert_eq!(put(&store, &key, "five", &[]), Err(Detail::Mutation));
+        assert_eq!(seen(), tag("five"));
+    }
+
+    #[test]
     fn what_varies_is_learned_from_what_is_not_stored() {
         let store = store(MIB);
         let (key, ticket) = (key("/", 0), begin(&store));
@@ -654,7 +713,7 @@ mod tests {
         let stored = |lines: &[(&str, &str)], path: &str| {
             let store = store(MIB);
             let (response, mark) = (storable("body", lines).response().clone(), begin(&store).mark());
-            Held::Response(Arc::new(Stored { response, slots: slots(&store), mark, place: place(path) }))
+            Held::Response(Arc::new(Stored { response, since: None, slots: slots(&store), mark, place: place(path) }))
         };
         let base = weight(&name, &stored(&[], "/a"));
         assert!(base > OVERHEAD + size_of::<Stored>());
