@@ -246,7 +246,7 @@ fn over_http2(origin: &Origin, test: impl AsyncFnOnce(&mut SendRequest<Bytes>)) 
 }
 
 /// A proxy that speaks TLS, and what its clients trust.
-struct Secured {
+pub struct Secured {
     proxy: Proxy,
     certificates: Certificates,
 }
@@ -254,7 +254,7 @@ struct Secured {
 impl Secured {
     /// With these lines of configuration, and arguments, besides.
     #[track_caller]
-    fn start(origin_url: &str, lines: &str, arguments: &[&str]) -> Secured {
+    pub fn start(origin_url: &str, lines: &str, arguments: &[&str]) -> Secured {
         let certificates = Certificates::new();
         let files = format!("cert = \"{}\", key = \"{}\"", certificates.cert.display(), certificates.key.display());
         let config = format!("server.tls = {{ {files} }}\norigin.url = \"{origin_url}\"\n{lines}{CACHED}");
@@ -263,7 +263,7 @@ impl Secured {
 
     /// Runs a test on one HTTP/2 connection.
     #[track_caller]
-    fn connected(&self, test: impl AsyncFnOnce(&mut SendRequest<Bytes>)) {
+    pub fn connected(&self, test: impl AsyncFnOnce(&mut SendRequest<Bytes>)) {
         let whole = async {
             let (mut client, driver) = self.connect().await;
             test(&mut client).await;
@@ -301,7 +301,7 @@ fn put(path: &str) -> Builder {
 }
 
 /// One exchange.
-async fn ask(
+pub async fn ask(
     client: &mut SendRequest<Bytes>,
     method: &str,
     path: &str,

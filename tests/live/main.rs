@@ -21,5 +21,6 @@ mod shutdown;
 mod slow_readers;
 mod tls;
 mod truncation;
+mod updates;
 mod validators;
 mod wire;
