@@ -160,7 +160,7 @@ fn a_download_of_a_gibibyte_goes_through_in_flat_memory() {
 fn assert_grew_little(proxy: &Proxy, before: u64, began: Timestamp) {
     let grown = proxy.program.peak_memory().saturating_sub(before);
     println!("memory grew by {} KiB in {:?}", grown / 1024, SystemClock.now().since(began));
-    assert!(grown <= 16 * MIB as u64, "memory grew by {} MiB", grown / MIB as u64);
+    assert!(grown <= 32 * MIB as u64, "memory grew by {} MiB", grown / MIB as u64);
 }
 
 #[test]
