@@ -15,7 +15,7 @@ use pingora::protocols::{ALPN, GetSocketDigest, SocketDigest, Ssl, Stream};
 use pingora::server::ShutdownWatch;
 use pingora::tls::{ServerConfig, install_default_crypto_provider, load_certs_and_key_files, version};
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -155,7 +155,13 @@ impl Door {
     /// any, and may carry a request. Then nobody listens any more.
     fn admit_waiting(&self, connections: &mut JoinSet<()>, socket: TcpListener) {
         let Ok(socket) = socket.into_std() else { return };
-        for (stream, client) in std::iter::from_fn(|| socket.accept().ok()).take(BACKLOG as usize) {
+        for accepted in (0..BACKLOG).map(|_| socket.accept()) {
+            let (stream, client) = match accepted {
+                Ok(connection) => connection,
+                // One that its client has given up is no reason to leave the others standing.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => continue,
+                Err(_) => return,
+            };
             if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
                 self.admit(connections, stream, client);
             }

@@ -99,15 +99,13 @@ impl Pipeline {
         }
     }
 
-    /// Whether no mutation was under way and nothing was purged since `mark`. What ends for one caller changes nothing for
+    /// Whether no mutation has ended and nothing was purged since `mark`. What ends for one caller changes nothing for
     /// another, who could otherwise hide a difference by being refused again and again.
     pub(crate) fn nothing_changed_since(&self, mark: Mark) -> bool {
-        // A mutation gives its turn back after it has announced what it invalidated.
-        self.turns.is_empty()
-            && match self.changes.since(mark.sequence()) {
-                Since::Replay(changes) => changes.iter().all(|change| change.cause == Cause::Credential),
-                Since::Gap => false,
-            }
+        match self.changes.since(mark.sequence()) {
+            Since::Replay(changes) => changes.iter().all(|change| change.cause == Cause::Credential),
+            Since::Gap => false,
+        }
     }
 
     /// What the status of a final response that streams past the store says of the caller's credential: the same as one

@@ -4,6 +4,7 @@
 //! to the waiters of its flight, and told to the one request that it was started for.
 
 use crate::clock::Timestamp;
+use crate::field::date::HttpDate;
 use crate::field::entity_tag::EntityTag;
 use crate::origin::{Framing, Head, Interim, OriginError, OriginErrorKind, Reply, rescue};
 use crate::pipeline::Pipeline;
@@ -13,7 +14,7 @@ use crate::semantics::cache_key::{CacheKey, Partition};
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
 use crate::semantics::invalidation::FenceKey;
 use crate::semantics::reuse::Standing;
-use crate::semantics::stored_response::Response;
+use crate::semantics::stored_response::{Modified, Response};
 use crate::semantics::storing::{self, Received, Seen, Storable};
 use crate::semantics::validation::{self, Condition};
 use crate::semantics::validator;
@@ -216,8 +217,16 @@ impl Fetch {
     ) -> Result<Arrival, Mismatch> {
         let (stored, body) = self.stored.as_ref().ok_or(Mismatch)?;
         let route = self.subject.route(&self.pipeline);
-        let response =
+        let mut response =
             validation::freshen(&stored.response, &head.fields, route, request_time, response_time).ok_or(Mismatch)?;
+        if let (Some(_), Modified::Computed { .. }, Some(tag)) =
+            (&stored.since, response.modified, response.validator.entity_tag())
+        {
+            // Another content was told since, with a date of its own, before which this one's must not fall back.
+            let (place, today) = (&self.subject.place, HttpDate(response_time.wall_seconds()));
+            let first_seen = &self.pipeline.store.first_seen;
+            response.modified = first_seen.claim((&place.path, &place.query), tag, today, today);
+        }
         let vouched =
             Head { status: response.status, reason: response.reason.clone(), fields: response.fields.clone() };
         let framing = Framing::Length(body.len() as u64);
@@ -320,7 +329,9 @@ impl Fetch {
     fn overtake_older_flights(&self, ticket: &Ticket) {
         let (fences, place) = (&self.pipeline.store.fences, &self.subject.place);
         if fences.standing(&self.subject.slots, ticket.mark(), &place.path) == Standing::Unsettled {
-            fences.part(&fences.slots(&[FenceKey::Target(place.path.clone(), place.query.clone())]));
+            let told = FenceKey::Target(place.path.clone(), place.query.clone());
+            // A collection may show an item whose own URL is still remembered as a 404.
+            fences.part(&fences.slots(&[told, FenceKey::Collections(place.entity)]));
         }
     }
 

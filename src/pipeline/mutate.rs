@@ -181,10 +181,11 @@ impl Mutation {
             // A mutation that hangs must not switch caching off for as long as it likes.
             () = &mut cap => {
                 barrier.cap();
+                // Nor must it keep others from changing the same.
+                drop(turn);
                 work.await;
             }
         }
-        drop(turn);
     }
 
     async fn exchange(
@@ -440,18 +441,23 @@ pub struct StreamedMutation {
     outcome: Outcome,
     record: Option<MutationRecord>,
     /// Given back once the barrier is down.
-    _turn: Turn,
+    _turn: Arc<Mutex<Option<Turn>>>,
 }
 
 impl StreamedMutation {
     pub(crate) fn begin(pipeline: &Arc<Pipeline>, request: &Request, turn: Turn) -> Self {
         let barrier = Arc::new(Barrier::raise(pipeline, request));
         let cap = pipeline.policy.origin.response_timeout;
-        let watched = Arc::downgrade(&barrier);
+        let turn = Arc::new(Mutex::new(Some(turn)));
+        let (watched, held) = (Arc::downgrade(&barrier), Arc::downgrade(&turn));
         tokio::spawn(async move {
             tokio::time::sleep(cap).await;
             if let Some(barrier) = watched.upgrade() {
                 barrier.cap();
+            }
+            // Whoever sends a byte a minute must not keep others from changing the same.
+            if let Some(turn) = held.upgrade() {
+                drop(turn.lock().expect("no holder of this lock panics").take());
             }
         });
         StreamedMutation { barrier, outcome: Outcome::Unknown, record: None, _turn: turn }

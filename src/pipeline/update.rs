@@ -63,9 +63,11 @@ impl Pipeline {
         Ok(Leave { turn, evaluated })
     }
 
-    /// What a representation of `path`, in matching form, shows whoever asks for it.
+    /// What a representation of `path`, in matching form, shows whoever asks for it, in every way its origin may read it.
     fn shown_at(&self, path: &str) -> Vec<FenceKey> {
-        invalidation::keys_of_response(path, None, &self.routes().select(path), None, false)
+        let shows = |path: &str| invalidation::keys_of_response(path, None, &self.routes().select(path), None, false);
+        let shorter = invalidation::without_empty_segments(path);
+        shows(path).into_iter().chain(shorter.iter().flat_map(|path| shows(path))).collect()
     }
 
     /// Whether the precondition was evaluated here and holds; `false` where it is the origin's.
@@ -83,7 +85,8 @@ impl Pipeline {
         };
         let current = match current {
             Current::Known(current) => current,
-            // What was never told cannot be what a date rests on. An entity-tag of ours was told once.
+            // Nobody is told dates of what nobody may read, or of what streams with the origin's own. An entity-tag of ours
+            // was told once.
             Current::Untold(answer) if request.fields.contains("if-match") => return Err(answer),
             Current::Untold(_) => return Ok(false),
         };
@@ -111,16 +114,21 @@ impl Pipeline {
         match fetch.arrive().await {
             Arrival::Whole(whole) if whole.response.status < 400 => Ok(Current::Known(Some(Box::new(whole.response)))),
             // Whoever may not read it, say, is told so as the origin says it.
-            Arrival::Whole(whole) if matches!(whole.response.status, 401 | 403 | 429) => {
+            Arrival::Whole(whole) if matches!(whole.response.status, 401 | 403) => {
                 Ok(Current::Untold(Box::new(self.relay_whole(whole, request))))
+            }
+            // What cannot be said just now may have been said before, and the client may rest on it.
+            Arrival::Whole(whole) if matches!(whole.response.status, 408 | 425 | 429) => {
+                Err(Box::new(self.relay_whole(whole, request)))
             }
             Arrival::Whole(whole) if whole.response.status < 500 => Ok(Current::Known(None)),
             Arrival::Whole(whole) => Err(Box::new(self.relay_whole(whole, request))),
             Arrival::Stream { why: Detail::TooLarge, .. } => Ok(Current::Known(None)),
-            Arrival::Stream { .. } => {
+            Arrival::Stream { head, .. } => {
                 let why = "What this request changes came too slowly to be compared with what its client has seen. It \
                            was not sent.";
-                Ok(Current::Untold(Box::new(self.precondition_answer(request, 503, why, None))))
+                let answer = Box::new(self.precondition_answer(request, 503, why, None));
+                if head.fields.contains("last-modified") { Ok(Current::Untold(answer)) } else { Err(answer) }
             }
             Arrival::Failed(error) => {
                 let mut exchange = self.exchange(request);

@@ -112,7 +112,7 @@ fn effective_method(request: &Request) -> &str {
 }
 
 /// A path in matching form without its empty segments; `None` where it has none.
-fn without_empty_segments(path: &str) -> Option<String> {
+pub fn without_empty_segments(path: &str) -> Option<String> {
     let named = || path.split('/').filter(|segment| !segment.is_empty());
     path.contains("//").then(|| format!("/{}", named().collect::<Vec<_>>().join("/")))
 }

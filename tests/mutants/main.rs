@@ -160,7 +160,10 @@ fn copy_all(from: &Path, to: &Path) {
 fn build(tree: &Path) -> BTreeMap<String, PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target folder");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(tree).args(["test", "--no-run", "--locked", "--message-format=json-render-diagnostics", "--target-dir"]).arg(target);
+    cargo
+        .current_dir(tree)
+        .args(["test", "--no-run", "--locked", "--message-format=json-render-diagnostics", "--target-dir"])
+        .arg(target);
     for (test, _) in TESTS {
         cargo.args(["--test", test]);
     }
