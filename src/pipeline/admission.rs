@@ -11,6 +11,7 @@ use crate::policy::{Route, RouteId, Scope};
 use crate::semantics::cache_key::Partition;
 use crate::semantics::invalidation::{self, FenceKey, Invalidation};
 use crate::semantics::request::Request;
+use crate::semantics::reuse::Standing;
 use crate::store::fences::Mark;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
@@ -120,7 +121,20 @@ impl Pipeline {
             // A parameter that the route ignores was sent on. Whatever it did, a fetch of this URL is sent without.
             subject = subject.apart(self);
         }
+        self.overtake_older_flights(&subject, asked);
         self.heed_credential(&subject, asked, status, asked.at());
+    }
+
+    /// What is told while a mutation is under way, or may be, may show it already. Who comes later must not see less, and
+    /// so joins no fetch that began before: one whose right to share was not shown flies beside those who share, and what
+    /// streams past flies beside all.
+    pub(crate) fn overtake_older_flights(&self, subject: &Subject, asked: Mark) {
+        let (fences, place) = (&self.store.fences, &subject.place);
+        if fences.standing(&subject.slots, asked, &place.path) == Standing::Unsettled {
+            let told = FenceKey::Target(place.path.clone(), place.query.clone());
+            // A collection may show an item whose own URL is still remembered as a 404.
+            fences.part(&fences.slots(&[told, FenceKey::Collections(place.entity)]));
+        }
     }
 
     /// Keeps the route's callers apart from here on: two of them, who were to share, were told different things.

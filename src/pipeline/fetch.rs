@@ -12,7 +12,6 @@ use crate::pipeline::exchange::Exchange;
 use crate::pipeline::subject::Subject;
 use crate::semantics::cache_key::{CacheKey, Partition};
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
-use crate::semantics::invalidation::FenceKey;
 use crate::semantics::reuse::Standing;
 use crate::semantics::stored_response::{Modified, Response};
 use crate::semantics::storing::{self, Received, Seen, Storable};
@@ -231,7 +230,7 @@ impl Fetch {
             Head { status: response.status, reason: response.reason.clone(), fields: response.fields.clone() };
         let framing = Framing::Length(body.len() as u64);
         let received = Received { head: &vouched, framing, body: body.clone(), request_time, response_time };
-        self.overtake_older_flights(ticket);
+        self.pipeline.overtake_older_flights(&self.subject, ticket.mark());
         let mut whole = self.store(&received, response, ticket, 304);
         whole.origin_bytes = 0;
         // The origin meant it for the one who asked, who is the only one to get it.
@@ -306,7 +305,7 @@ impl Fetch {
             self.pipeline.store.first_seen.claim((&place.path, &place.query), tag, wanted, now)
         };
         let response = storing::received(&received, route, previous.as_ref(), claim);
-        self.overtake_older_flights(ticket);
+        self.pipeline.overtake_older_flights(&self.subject, ticket.mark());
         if !self.keeps {
             return Arrival::Whole(self.unstored(&received, response, head.status));
         }
@@ -322,17 +321,6 @@ impl Fetch {
             whole.detail = Some(Detail::Unchanged);
         }
         Arrival::Whole(whole)
-    }
-
-    /// What is told while a mutation is under way, or may be, may show it already. Who comes later must not see less, and
-    /// so joins no fetch that began before: one whose right to share was not shown flies beside those who share.
-    fn overtake_older_flights(&self, ticket: &Ticket) {
-        let (fences, place) = (&self.pipeline.store.fences, &self.subject.place);
-        if fences.standing(&self.subject.slots, ticket.mark(), &place.path) == Standing::Unsettled {
-            let told = FenceKey::Target(place.path.clone(), place.query.clone());
-            // A collection may show an item whose own URL is still remembered as a 404.
-            fences.part(&fences.slots(&[told, FenceKey::Collections(place.entity)]));
-        }
     }
 
     /// Whether another caller, who shares with this one, was told something else, and nothing that is known of changed

@@ -300,6 +300,24 @@ async fn a_refusal_while_a_stream_was_awaited_has_the_last_word() {
     assert!(!admitted(&house, "/items/1", &A).await);
 }
 
+/// It flies beside those who wait for each other, and may show sooner what a mutation is about to change.
+#[tokio::test]
+async fn who_comes_after_what_streamed_past_a_mutation_joins_no_fetch_from_before() {
+    let house = House::new();
+    let mutation = house.mutate("PUT", "/items/1").await;
+    let under_way = house.asked("PUT", "/items/1").await;
+    let before = house.get("/items/1").await;
+    let older = house.asked("GET", "/items/1").await;
+    passing(&house, "/items/1", &[("Range", "bytes=0-1")]).await.answered(&house, 206);
+    let after = house.get("/items/1").await;
+    house.asked("GET", "/items/1").await.answer(ok("new"));
+    assert_eq!(after.got().await.text(), "new");
+    older.answer(ok("old"));
+    assert_eq!(before.got().await.text(), "old");
+    under_way.answer(ok("done"));
+    mutation.got().await;
+}
+
 /// Many an origin answers OPTIONS, which a field can put in place of GET, to anybody.
 #[tokio::test]
 async fn a_get_that_stands_for_another_method_accepts_nobody() {
