@@ -4,7 +4,7 @@ use crate::semantics::invalidation::FenceKey;
 use crate::store::sync::{Arc, Mutex, MutexGuard, Notify};
 
 /// Whose turn it is to change something: mutations go on side by side, but one that looks at what it changes goes on
-/// alone with it. First come, first served, so that none waits for ever.
+/// alone with it. Turns come in the order in which the places were taken, but for whoever gave way.
 #[derive(Default)]
 pub struct Turns {
     queue: Arc<Queue>,
@@ -12,14 +12,13 @@ pub struct Turns {
 
 #[derive(Default)]
 struct Queue {
-    /// Those whose turn it is and those who wait, in the order in which they came.
     claims: Mutex<Claims>,
-    one_left: Notify,
 }
 
 #[derive(Default)]
 struct Claims {
     taken: u64,
+    /// Those whose turn it is and those who wait, in the order in which they came.
     standing: Vec<Claim>,
 }
 
@@ -29,6 +28,11 @@ struct Claim {
     touches: Vec<FenceKey>,
     /// What the response that it is compared with shows; nothing where it looks at nothing.
     shows: Vec<FenceKey>,
+    /// Whether its turn has come.
+    admitted: bool,
+    /// Whether those who came later may be admitted while it waits.
+    gives_way: bool,
+    came: Arc<Notify>,
 }
 
 impl Claim {
@@ -38,33 +42,47 @@ impl Claim {
     }
 }
 
-/// A place in the queue; given back when dropped.
+impl Claims {
+    /// Admits who stands at `place`, unless somebody whose turn it is stands in the way, or who came earlier and insists.
+    fn consider(&mut self, place: usize) {
+        let own = &self.standing[place];
+        let stands_in_the_way =
+            |(at, other): (usize, &Claim)| (other.admitted || (at < place && !other.gives_way)) && other.excludes(own);
+        if !own.admitted && !self.standing.iter().enumerate().any(stands_in_the_way) {
+            self.standing[place].admitted = true;
+            self.standing[place].came.notify_waiters();
+        }
+    }
+
+    fn consider_all(&mut self) {
+        (0..self.standing.len()).for_each(|place| self.consider(place));
+    }
+
+    fn of(&mut self, number: u64) -> Option<&mut Claim> {
+        let place = self.standing.binary_search_by_key(&number, |claim| claim.number).ok()?;
+        self.standing.get_mut(place)
+    }
+}
+
+/// A place in the queue, and once it [has come](Turn::come) the turn itself; given back when dropped.
 pub struct Turn {
     queue: Arc<Queue>,
     number: u64,
+    came: Arc<Notify>,
 }
 
 impl Turns {
-    /// Waits for what came earlier and is excluded by a mutation that changes `touches` and is compared with what shows
-    /// `shows`; nothing where it is compared with nothing.
-    pub async fn take(&self, touches: Vec<FenceKey>, shows: Vec<FenceKey>) -> Turn {
-        // Made before the wait, so that the claim goes even if the wait is given up.
-        let turn = {
-            let mut claims = self.queue.claims();
-            claims.taken += 1;
-            let number = claims.taken;
-            claims.standing.push(Claim { number, touches, shows });
-            Turn { queue: self.queue.clone(), number }
-        };
-        loop {
-            let mut left = std::pin::pin!(self.queue.one_left.notified());
-            // Whoever leaves from here on is heard of.
-            left.as_mut().enable();
-            if turn.has_come() {
-                return turn;
-            }
-            left.await;
-        }
+    /// A place for a mutation that changes `touches` and is compared with what shows `shows`; nothing where it is compared
+    /// with nothing.
+    pub fn line_up(&self, touches: Vec<FenceKey>, shows: Vec<FenceKey>) -> Turn {
+        let came = Arc::new(Notify::default());
+        let mut claims = self.queue.claims();
+        claims.taken += 1;
+        let number = claims.taken;
+        claims.standing.push(Claim { number, touches, shows, admitted: false, gives_way: false, came: came.clone() });
+        let last = claims.standing.len() - 1;
+        claims.consider(last);
+        Turn { queue: self.queue.clone(), number, came }
     }
 
     /// How many mutations are under way or wait for their turn.
@@ -85,18 +103,33 @@ impl Queue {
 }
 
 impl Turn {
-    /// Whether none that came earlier stands in its way.
-    fn has_come(&self) -> bool {
-        let claims = self.queue.claims();
-        let place = claims.standing.partition_point(|claim| claim.number < self.number);
-        let (earlier, own) = claims.standing.split_at(place);
-        own.first().is_some_and(|own| !earlier.iter().any(|claim| claim.excludes(own)))
+    /// Waits for what is excluded and under way, or came earlier and does not give way.
+    pub async fn come(&self) {
+        loop {
+            let mut came = std::pin::pin!(self.came.notified());
+            // Whoever leaves from here on is heard of.
+            came.as_mut().enable();
+            if self.queue.claims().of(self.number).is_some_and(|claim| claim.admitted) {
+                return;
+            }
+            came.await;
+        }
+    }
+
+    /// Waits on, but holds up no longer who comes later: it is its turn when nothing that it excludes is under way.
+    pub fn give_way(&self) {
+        let mut claims = self.queue.claims();
+        if let Some(claim) = claims.of(self.number) {
+            claim.gives_way = true;
+        }
+        claims.consider_all();
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.queue.claims().standing.retain(|claim| claim.number != self.number);
-        self.queue.one_left.notify_waiters();
+        let mut claims = self.queue.claims();
+        claims.standing.retain(|claim| claim.number != self.number);
+        claims.consider_all();
     }
 }

@@ -18,6 +18,11 @@ use crate::semantics::request::Request;
 use crate::semantics::stored_response::Response;
 use crate::store::Selected;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A mutation that waits holds up those that come later for so long: what is under way mostly ends sooner, and the order is
+/// kept. Of what does not end, one slow sale, say, and one update that has to wait for it must not close the shop.
+const INSISTS: Duration = Duration::from_secs(1);
 
 /// Leave to send a mutation.
 pub(crate) struct Leave {
@@ -53,14 +58,25 @@ impl Pipeline {
         let guarded = required || precondition::may_rest_on_ours(&request.fields, self.clock.now());
         let touches = invalidation::decide(request, self.routes()).keys;
         let shows = if guarded { self.shown_at(&path) } else { Vec::new() };
-        let wait = self.policy.origin.response_timeout;
-        let Ok(turn) = tokio::time::timeout(wait, self.turns.take(touches, shows)).await else {
+        let turn = self.turns.line_up(touches, shows);
+        if !self.comes(&turn).await {
             let why =
                 "Other changes of this item were under way all the time that this one could wait. It was not sent.";
             return Err(Box::new(self.precondition_answer(request, 503, why, None)));
-        };
+        }
         let evaluated = guarded && self.precondition_holds(request, route, required).await?;
         Ok(Leave { turn, evaluated })
+    }
+
+    /// Whether a turn comes while its client waits.
+    async fn comes(&self, turn: &Turn) -> bool {
+        let comes = async {
+            if tokio::time::timeout(INSISTS, turn.come()).await.is_err() {
+                turn.give_way();
+                turn.come().await;
+            }
+        };
+        tokio::time::timeout(self.policy.origin.response_timeout, comes).await.is_ok()
     }
 
     /// What a representation of `path`, in matching form, shows whoever asks for it, in every way its origin may read it.

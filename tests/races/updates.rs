@@ -113,6 +113,28 @@ async fn a_change_waits_no_longer_than_the_response_timeout() {
     assert!(house.pipeline.turns.is_empty());
 }
 
+/// One slow change and one that has to wait for it hold up nobody for longer than it takes to see that it is slow.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_something_slow_is_overtaken() {
+    let house = House::new();
+    let slow = house.mutate("PUT", "/items").await;
+    let under_way = house.asked("PUT", "/items").await;
+    let guarded = house.mutate_with("PUT", "/items/1", &[ONE]).await;
+    let later = house.mutate("DELETE", "/items/1").await;
+    house.pass(1).await;
+    let overtakes = house.asked("DELETE", "/items/1").await;
+    house.mutated("PUT", "/items").await;
+    under_way.answer(ok("done"));
+    assert_eq!(slow.got().await.head.status, 200);
+    // What has overtaken it excludes it no less.
+    house.quiet().await;
+    overtakes.answer(ok("done"));
+    assert_eq!(later.got().await.head.status, 200);
+    house.asked("GET", "/items/1").await.answer(status(404, &[], ""));
+    assert_eq!(guarded.got().await.head.status, 412);
+    assert!(house.pipeline.turns.is_empty());
+}
+
 /// A client that leaves while it waits leaves nothing behind.
 #[tokio::test]
 async fn whoever_leaves_does_not_keep_its_turn() {
