@@ -336,7 +336,7 @@ fn forbids_storing(request: &Request, route: &Route) -> bool {
 
 /// Whether the origin itself said how long the response is fresh.
 fn explicit(fields: &Fields, directives: &ResponseDirectives) -> bool {
-    directives.s_maxage.is_some() || directives.max_age.is_some() || fields.contains("expires")
+    directives.s_maxage.is_some() || directives.max_age.is_some() || fields.contains("expires") && !directives.targeted
 }
 
 fn ignores(route: &Route) -> bool {

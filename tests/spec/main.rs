@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// A folder for each RFC, with one inside for each section that scenarios rest on, so that a reader can learn the RFC from
 /// them; and `contract`, for what only this proxy promises. Each has its test below.
-const FOLDERS: [&str; 6] = ["contract", "rfc5861", "rfc6585", "rfc9110", "rfc9111", "rfc9112"];
+const FOLDERS: [&str; 7] = ["contract", "rfc5861", "rfc6585", "rfc9110", "rfc9111", "rfc9112", "rfc9213"];
 
 #[test]
 fn contract() {
@@ -40,6 +40,11 @@ fn rfc9111() {
 #[test]
 fn rfc9112() {
     hold("rfc9112");
+}
+
+#[test]
+fn rfc9213() {
+    hold("rfc9213");
 }
 
 #[test]

@@ -174,7 +174,7 @@ impl Scenario {
         let mut keys = Keys { table: text.parse().map_err(|error| format!("{error}"))?, at: String::new() };
         let title = keys.text("title")?.ok_or("`title` is missing")?;
         let rfc = keys.text("rfc")?.ok_or("`rfc` is missing")?;
-        let known = ["5861 §", "9110 §", "9111 §", "9112 §", "9211 §", "6585 §"];
+        let known = ["5861 §", "9110 §", "9111 §", "9112 §", "9211 §", "6585 §", "9213 §", "8246 §"];
         if rfc != "freshgate" && !rfc.split(", ").all(|clause| known.iter().any(|rfc| clause.starts_with(rfc))) {
             return Err(format!("`rfc` names no clause: {rfc}"));
         }
