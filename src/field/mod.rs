@@ -8,6 +8,7 @@ pub mod cache_control;
 pub mod connection;
 pub mod date;
 pub mod entity_tag;
+pub mod max_forwards;
 pub mod range;
 pub mod retry_after;
 pub mod targeted;

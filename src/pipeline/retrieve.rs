@@ -9,7 +9,7 @@ use crate::pipeline::subject::{Subject, is_negative};
 use crate::pipeline::{Answer, Content, Handled, Pipeline, own_answer};
 use crate::policy::{Freshness as Lifetime, Mode, Route};
 use crate::semantics::answer;
-use crate::semantics::cache_status::{CacheStatus, Detail, Forwarded};
+use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
 use crate::semantics::freshness::{self, Freshness};
 use crate::semantics::precondition::{self, Evaluated};
 use crate::semantics::request::Request;
@@ -69,7 +69,7 @@ impl Pipeline {
         let mut subject = Arc::new(Subject::of(self, request));
         let route = self.policy.routes.get(subject.route);
         if route.mode == Mode::Pass {
-            return self.stream_past(&subject, Detail::Pass).await;
+            return self.stream_past(&subject, Forward::Bypass, Detail::Pass).await;
         }
         let mut deadline: Deadline = Box::pin(tokio::time::sleep(self.policy.origin.response_timeout));
         loop {
@@ -79,7 +79,7 @@ impl Pipeline {
             }
             let candidate = match self.candidate(&subject, now) {
                 Ok(candidate) => candidate,
-                Err(NoCandidate::Streams(why)) => return self.stream_past(&subject, why).await,
+                Err(NoCandidate::Streams(why)) => return self.stream_past(&subject, Forward::Bypass, why).await,
                 Err(NoCandidate::Apart) => {
                     subject = Arc::new(subject.apart(self));
                     continue;
@@ -105,7 +105,7 @@ impl Pipeline {
             if candidate.stored.is_none()
                 && let Some(as_it_came) = forwarded_as_it_came(&subject.request, route)
             {
-                return self.stream_past(&subject, as_it_came).await;
+                return self.stream_past(&subject, because, as_it_came).await;
             }
             let mut forwarded = Forwarded::because(because);
             forwarded.detail = detail;
@@ -362,8 +362,8 @@ impl Pipeline {
         Answer { head, content, exchange }
     }
 
-    async fn stream_past(self: &Arc<Self>, subject: &Subject, why: Detail) -> Handled {
-        match self.pass(&subject.request, why).await {
+    async fn stream_past(self: &Arc<Self>, subject: &Subject, because: Forward, why: Detail) -> Handled {
+        match self.pass_because(&subject.request, because, why).await {
             Ok(passage) => Handled::Pass(passage),
             Err(answer) => Handled::Answer(answer),
         }

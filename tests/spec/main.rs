@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// A folder for each RFC, with one inside for each section that scenarios rest on, so that a reader can learn the RFC from
 /// them; and `contract`, for what only this proxy promises. Each has its test below.
-const FOLDERS: [&str; 7] = ["contract", "rfc5861", "rfc6585", "rfc9110", "rfc9111", "rfc9112", "rfc9213"];
+const FOLDERS: [&str; 9] =
+    ["contract", "rfc5861", "rfc6585", "rfc8246", "rfc9110", "rfc9111", "rfc9112", "rfc9211", "rfc9213"];
 
 #[test]
 fn contract() {
@@ -28,6 +29,11 @@ fn rfc6585() {
 }
 
 #[test]
+fn rfc8246() {
+    hold("rfc8246");
+}
+
+#[test]
 fn rfc9110() {
     hold("rfc9110");
 }
@@ -40,6 +46,11 @@ fn rfc9111() {
 #[test]
 fn rfc9112() {
     hold("rfc9112");
+}
+
+#[test]
+fn rfc9211() {
+    hold("rfc9211");
 }
 
 #[test]
