@@ -306,7 +306,8 @@ impl Pipeline {
         }
         let allowance = freshness::stale_allowance(&stored.response, route, self.policy.cache.stale_on_disconnect);
         let disconnected = matches!(failed, Some(Connect | Protocol | BrokenOff));
-        let limit = if disconnected { allowance.if_disconnected } else { allowance.if_error };
+        let accepted = reuse::accepted_on_error(&subject.request, &stored.response, route);
+        let limit = if disconnected { allowance.if_disconnected } else { allowance.if_error }.max(accepted);
         let by = match freshness::of(&stored.response, route, now) {
             Freshness::Fresh { .. } => Duration::ZERO,
             Freshness::Stale { by } => by,
