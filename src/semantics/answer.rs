@@ -41,7 +41,7 @@ pub fn of(
     }
     // "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age header
     // field" (RFC 9111 §4). One that was just fetched shows an age where it came with one.
-    if matches!(cache_status, CacheStatus::Hit { .. }) || response.aged {
+    if is_from_before(cache_status) || response.aged {
         fields.push("Age", freshness::current_age(response, now).as_secs().to_string());
     }
     expose(&mut fields);
@@ -75,6 +75,16 @@ pub fn of(
         }
     };
     Head { status, reason, fields }
+}
+
+/// Whether the response was not made for this request: "The presence of an Age header field implies that the response was
+/// not generated or validated by the origin server for this request" (RFC 9111 §5.1).
+fn is_from_before(cache_status: &CacheStatus) -> bool {
+    match cache_status {
+        CacheStatus::Hit { .. } => true,
+        CacheStatus::Forward(forwarded) => forwarded.collapsed,
+        CacheStatus::Own { .. } => false,
+    }
 }
 
 fn without_representation(fields: &mut Fields) {
