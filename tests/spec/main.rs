@@ -1,6 +1,8 @@
 //! The contract as scenarios: each file below this folder is one, played against a scripted origin under a manual clock.
-//! [`scenario`] says how one is written, [`play`] what is held of every one of them.
+//! [`scenario`] says how one is written, [`play`] what is held of every one of them, [`clauses`] what of the RFCs they rest
+//! on.
 
+mod clauses;
 mod play;
 mod scenario;
 
@@ -65,7 +67,8 @@ fn no_file_is_left_out() {
         if entry.is_dir() {
             found.push(entry.file_name().expect("an entry has a name").to_string_lossy().into_owned());
         } else {
-            assert!(entry.extension().is_some_and(|ending| ending == "rs"), "{} is in no folder", entry.display());
+            let known = entry.extension().is_some_and(|ending| ending == "rs") || entry.ends_with("clauses.toml");
+            assert!(known, "{} is in no folder", entry.display());
         }
     }
     assert_eq!(found, FOLDERS, "each folder has a test of its own");
@@ -126,7 +129,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 /// A scenario that holds as it stands, and of which each row below spoils one thing.
 const RIGHT: &str = r#"
     title = "t"
-    rfc = "9111 §4"
+    clauses = ["RFC 9111 §4 age"]
     [[step]]
     get = "/a"
     origin = { body = "one", cache-control = "max-age=60" }
@@ -186,12 +189,12 @@ fn a_wrong_script_fails() {
 
 #[test]
 fn what_nobody_reads_is_an_error() {
-    check_spoiled("rfc =", "rcf = \"\"\n rfc =", "unknown key `rcf`");
+    check_spoiled("clauses =", "claws = \"\"\n clauses =", "unknown key `claws`");
     check_spoiled("after =", "aftr =", "step 2: unknown key `aftr`");
     check_spoiled("status = 200, body", "stats = 200, body", "unknown key `stats`");
     check_spoiled("cache-control =", "cache-kontrol =", "unknown key `cache-kontrol`");
     check_spoiled("age = 10", "age = true", "`age`");
     check_spoiled("after = \"10s\"", "put = \"/a\"", "step 2: two requests");
     check_spoiled("step 1", "step 2", "is no earlier step");
-    check_spoiled("9111", "9999", "`rfc`");
+    check_spoiled("[\"RFC 9111 §4 age\"]", "[true]", "`clauses`");
 }
