@@ -1,7 +1,7 @@
 //! The head of a client's request (RFC 9112 §2, §3), read strictly. What could be read in two ways is refused rather
 //! than repaired: the origin, or another proxy, might read it the other way, and that is how requests are smuggled.
 
-use crate::field;
+use crate::field::{self, max_forwards};
 use crate::message::{self, MAX_LINES, Section};
 use crate::policy::{Credential, Limits, Policy};
 use crate::semantics::request::{Request, Scheme, Version};
@@ -365,7 +365,7 @@ fn is_dot_segment(segment: &str) -> bool {
 pub fn check_method(method: &str, fields: &field::Fields, has_body: bool) -> Result<(), Refusal> {
     match method {
         "CONNECT" => Err(refusal(405, "CONNECT is not offered here.")),
-        "TRACE" if fields.get("max-forwards") != Some(b"0") => Err(refusal(405, "TRACE is not passed on.")),
+        "TRACE" if max_forwards::of(fields) != Some(0) => Err(refusal(405, "TRACE is not passed on.")),
         // RFC 9110 §9.3.8: a client MUST NOT send content with TRACE.
         "TRACE" if has_body => Err(refusal(400, "TRACE takes no body.")),
         _ => Ok(()),

@@ -6,7 +6,7 @@
 use crate::edge::head::{Arrival, Refusal, Rules, TOO_LONG};
 use crate::edge::http2::{self, Body};
 use crate::edge::{trace, writer};
-use crate::field::{Fields, entity_tag};
+use crate::field::{Fields, connection, entity_tag};
 use crate::origin::peer::Peers;
 use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, head, rescue};
 use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
@@ -501,7 +501,9 @@ fn drop_hop_by_hop(response: &mut ResponseHeader) {
             response.remove_header(named.as_str());
         }
     }
-    for name in ["keep-alive", "proxy-connection", "trailer"] {
+    // Upgrade without its option in Connection says what could be, as in a 426 (RFC 9110 §15.5.22).
+    let stays = |name: &str| framing.contains(&name) || name == "upgrade";
+    for name in connection::HOP_BY_HOP.into_iter().filter(|name| !stays(name)) {
         response.remove_header(name);
     }
     if response.status == http::StatusCode::NO_CONTENT {

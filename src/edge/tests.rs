@@ -474,6 +474,19 @@ async fn trace_is_answered_here_without_credentials() {
 }
 
 #[tokio::test]
+async fn options_goes_as_far_as_it_says() {
+    let mut front = Front::start(vec![vec![Act::Read, Act::Write(OK)]]).await;
+    let ask =
+        |left: &str| format!("OPTIONS /a HTTP/1.1\r\nHost: h\r\nMax-Forwards: {left}\r\nConnection: close\r\n\r\n");
+    let text = front.talk(&ask("0")).await;
+    in_order(&text, &["HTTP/1.1 204", "Allow: GET, HEAD", "Cache-Status: freshgate\r\n"]);
+    assert!(front.talk(&ask("5")).await.starts_with("HTTP/1.1 200 "));
+    let request = front.origin.request().await.to_lowercase();
+    let left: Vec<_> = request.lines().filter(|line| line.starts_with("max-forwards")).collect();
+    assert_eq!(left, ["max-forwards: 4"], "{request:?}");
+}
+
+#[tokio::test]
 async fn an_origin_that_fails_gets_a_clear_answer() {
     for path in ["/a", "/stream/a"] {
         let front = Front::with(Vec::new(), |policy| policy.origin.port = 1).await;

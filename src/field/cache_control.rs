@@ -1,6 +1,9 @@
-//! Cache-Control (RFC 9111 §5.2, with the extensions of RFC 5861 and RFC 8246), and Pragma (RFC 7234 §5.4).
+//! Cache-Control (RFC 9111 §5.2, with the extensions of RFC 5861 and RFC 8246), what takes its place for this cache alone
+//! (RFC 9213), and Pragma (RFC 7234 §5.4).
 
-use super::{Fields, delta_seconds, list};
+use super::targeted::{self, Argument};
+use super::{Fields, GREATEST, delta_seconds, list};
+use sfv::Dictionary;
 use std::time::Duration;
 
 /// What a response asks of caches. Directives that are not known here are ignored (RFC 9111 §5.2.3).
@@ -30,11 +33,52 @@ pub struct ResponseDirectives {
     pub stale_while_revalidate: Option<Duration>,
     /// RFC 5861 §4; as [`stale_while_revalidate`](Self::stale_while_revalidate).
     pub stale_if_error: Option<Duration>,
+    /// Out of a targeted field: Cache-Control and Expires then say nothing to this cache.
+    pub targeted: bool,
 }
 
 impl ResponseDirectives {
-    /// Reads all Cache-Control lines of a response.
+    /// What a response asks of this cache: "it MUST ignore the Cache-Control and Expires header fields in that response,
+    /// unless no valid, non-empty value is available from the listed header fields" (RFC 9213 §2.2).
     pub fn of(fields: &Fields) -> Self {
+        match targeted::of(fields) {
+            Some(directives) => ResponseDirectives::targeted(&directives),
+            None => ResponseDirectives::of_every_cache(fields),
+        }
+    }
+
+    /// Reads a targeted field. "Implementations SHOULD NOT consume values that violate these inferred constraints"
+    /// (RFC 9213 §2.1), so that what is no word to be said without a value is not there; but a lifetime that cannot be
+    /// read is zero here as in Cache-Control, whose "semantics and precedence" (§2.2) a targeted field has.
+    fn targeted(directives: &Dictionary) -> Self {
+        let argument = |name: &str| directives.get(name).map(Argument::of);
+        let word = |name: &str| argument(name) == Some(Argument::None);
+        let word_or_names = |name: &str| matches!(argument(name), Some(Argument::None | Argument::Text));
+        let seconds = |name: &str| match argument(name) {
+            Some(Argument::Integer(number)) => u64::try_from(number).ok().map(|n| Duration::from_secs(n.min(GREATEST))),
+            _ => None,
+        };
+        let lifetime = |name: &str| argument(name).map(|_| seconds(name).unwrap_or_default());
+        ResponseDirectives {
+            no_store: word("no-store"),
+            no_cache: word_or_names("no-cache"),
+            private: word_or_names("private"),
+            public: word("public"),
+            must_revalidate: word("must-revalidate"),
+            proxy_revalidate: word("proxy-revalidate"),
+            must_understand: word("must-understand"),
+            no_transform: word("no-transform"),
+            immutable: word("immutable"),
+            max_age: lifetime("max-age"),
+            s_maxage: lifetime("s-maxage"),
+            stale_while_revalidate: seconds("stale-while-revalidate"),
+            stale_if_error: seconds("stale-if-error"),
+            targeted: true,
+        }
+    }
+
+    /// What a response asks of every cache: all its Cache-Control lines.
+    pub fn of_every_cache(fields: &Fields) -> Self {
         let mut found = ResponseDirectives::default();
         for (name, argument) in directives(fields) {
             let seconds = argument.and_then(seconds);
@@ -71,6 +115,8 @@ pub struct RequestDirectives {
     pub max_age: Option<Duration>,
     pub min_fresh: Option<Duration>,
     pub max_stale: Option<MaxStale>,
+    /// RFC 5861 §4: "When used as a request Cache-Control extension, its scope of application is the request it appears in".
+    pub stale_if_error: Option<Duration>,
 }
 
 /// How stale an answer the client takes (RFC 9111 §5.2.1.2).
@@ -95,6 +141,7 @@ impl RequestDirectives {
                 b"no-transform" => found.no_transform = true,
                 b"max-age" => found.max_age = found.max_age.or(seconds),
                 b"min-fresh" => found.min_fresh = found.min_fresh.or(seconds),
+                b"stale-if-error" => found.stale_if_error = found.stale_if_error.or(seconds),
                 b"max-stale" => {
                     let allowed = if argument.is_none() { Some(MaxStale::Any) } else { seconds.map(MaxStale::For) };
                     found.max_stale = found.max_stale.or(allowed);
@@ -212,6 +259,41 @@ mod tests {
     }
 
     #[test]
+    fn a_targeted_field_takes_the_place_of_cache_control() {
+        let of = |targeted: &str| {
+            let lines =
+                [("Cache-Control", "no-store, max-age=9".to_owned()), ("CDN-Cache-Control", targeted.to_owned())];
+            ResponseDirectives::of(&lines.into_iter().collect())
+        };
+        let only = ResponseDirectives { targeted: true, ..ResponseDirectives::default() };
+        let all = "no-cache=\"a\", private, public, must-revalidate, proxy-revalidate, must-understand, no-transform, \
+                   immutable, max-age=1, s-maxage=2, stale-while-revalidate=3, stale-if-error=999999999999";
+        let expected = ResponseDirectives {
+            no_cache: true,
+            private: true,
+            public: true,
+            must_revalidate: true,
+            proxy_revalidate: true,
+            must_understand: true,
+            no_transform: true,
+            immutable: true,
+            max_age: secs(1),
+            s_maxage: secs(2),
+            stale_while_revalidate: secs(3),
+            stale_if_error: secs(1 << 31),
+            ..only
+        };
+        assert_eq!(of(all), expected);
+        assert_eq!(of("no-store"), ResponseDirectives { no_store: true, ..only });
+        assert_eq!(of("none"), only);
+        assert_eq!(of("no-store=?0, no-cache=1, private=a, public=\"x\", stale-if-error=1.0"), only);
+        for odd in ["max-age=1.5", "max-age=\"1\"", "max-age=-1", "max-age=a", "max-age", "max-age=(1)"] {
+            assert_eq!(of(odd), ResponseDirectives { max_age: secs(0), ..only }, "{odd}");
+        }
+        assert_eq!(of("max-age=").max_age, secs(9), "what does not parse is not there");
+    }
+
+    #[test]
     fn every_response_directive_is_found_over_all_lines_in_any_case() {
         let all = response(&[
             "No-Store, NO-CACHE, private, public, must-revalidate",
@@ -232,6 +314,7 @@ mod tests {
             s_maxage: secs(2),
             stale_while_revalidate: secs(3),
             stale_if_error: secs(4),
+            targeted: false,
         };
         assert_eq!(all, expected);
     }
@@ -263,7 +346,7 @@ mod tests {
         check_request(
             &[
                 ("cache-control", "no-cache, no-store, only-if-cached, no-transform"),
-                ("Cache-Control", "max-age=1, min-fresh=2, max-stale=\"3\""),
+                ("Cache-Control", "max-age=1, min-fresh=2, max-stale=\"3\", stale-if-error=4"),
             ],
             RequestDirectives {
                 no_cache: true,
@@ -273,6 +356,7 @@ mod tests {
                 max_age: secs(1),
                 min_fresh: secs(2),
                 max_stale: Some(MaxStale::For(Duration::from_secs(3))),
+                stale_if_error: secs(4),
             },
         );
     }

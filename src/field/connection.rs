@@ -4,7 +4,7 @@ use super::{Fields, is_token, list};
 
 /// Fields that end at this hop whether Connection names them or not: those of RFC 9110 §7.6.1 and RFC 9111 §3.1, and
 /// the Proxy fields, which concern the next hop only (RFC 9110 §11.7).
-const HOP_BY_HOP: [&str; 10] = [
+pub const HOP_BY_HOP: [&str; 10] = [
     "connection",
     "keep-alive",
     "proxy-connection",

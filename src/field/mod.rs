@@ -8,8 +8,10 @@ pub mod cache_control;
 pub mod connection;
 pub mod date;
 pub mod entity_tag;
+pub mod max_forwards;
 pub mod range;
 pub mod retry_after;
+pub mod targeted;
 pub mod vary;
 
 use bytes::Bytes;
@@ -117,11 +119,13 @@ pub fn list<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &
     lines.flat_map(|line| Members { rest: line })
 }
 
+/// The most seconds that a delta-seconds stands for.
+const GREATEST: u64 = 1 << 31;
+
 /// delta-seconds (RFC 9111 §1.2.2): digits and nothing else. "If a cache receives a delta-seconds value greater than the
 /// greatest integer it can represent, or if any of its subsequent calculations overflows, the cache MUST consider the
 /// value to be 2147483648".
 fn delta_seconds(text: &[u8]) -> Option<Duration> {
-    const GREATEST: u64 = 1 << 31;
     Some(Duration::from_secs(decimal(text)?.min(GREATEST)))
 }
 

@@ -12,6 +12,7 @@ use crate::pipeline::exchange::Exchange;
 use crate::pipeline::subject::Subject;
 use crate::semantics::cache_key::{CacheKey, Partition};
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
+use crate::semantics::freshness;
 use crate::semantics::reuse::Standing;
 use crate::semantics::stored_response::{Modified, Response};
 use crate::semantics::storing::{self, Received, Seen, Storable};
@@ -93,6 +94,8 @@ pub struct Fetch {
     pub seen: Option<Arc<Seen>>,
     /// Whether what comes may be stored.
     pub keeps: bool,
+    /// Whether only the head is wanted: the origin is asked with HEAD, and its answer may vouch for what is stored.
+    pub by_head: bool,
     /// The flight that it flies, if others may wait for it.
     pub pilot: Option<Pilot<Landing>>,
     pub interim: Option<Interim>,
@@ -188,7 +191,11 @@ impl Fetch {
         let ticket = pipeline.store.begin(&self.subject.negative_slots, request_time);
         // After the ticket: what is invalidated from here on voids that.
         let condition = self.condition();
-        let ask = self.subject.ask(&pipeline, condition.as_ref());
+        let sent = condition.as_ref().filter(|_| !self.by_head);
+        let mut ask = self.subject.ask(&pipeline, sent);
+        if self.by_head {
+            ask.method = "HEAD".into();
+        }
         let reply = match pipeline.origin.ask(ask, self.interim.take()).await {
             Ok(reply) => reply,
             Err(error) => return Ok(Arrival::Failed(error)),
@@ -197,11 +204,14 @@ impl Fetch {
         pipeline.heed_retry_after(&reply.head, response_time);
         if reply.head.status == 304 {
             // Whom nobody asked whether something still holds has not said so.
-            condition.ok_or(Mismatch)?;
+            sent.ok_or(Mismatch)?;
         }
         pipeline.heed_credential(&self.subject, ticket.mark(), reply.head.status, response_time);
         if reply.head.status == 304 {
             return self.validated(&reply.head, &ticket, request_time, response_time);
+        }
+        if self.by_head {
+            return Ok(self.headed(reply.head, condition.as_ref(), &ticket, request_time, response_time));
         }
         Ok(self.receive(reply, &ticket, request_time, response_time).await)
     }
@@ -216,8 +226,48 @@ impl Fetch {
     ) -> Result<Arrival, Mismatch> {
         let (stored, body) = self.stored.as_ref().ok_or(Mismatch)?;
         let route = self.subject.route(&self.pipeline);
-        let mut response =
+        let response =
             validation::freshen(&stored.response, &head.fields, route, request_time, response_time).ok_or(Mismatch)?;
+        Ok(self.vouched_for((stored, body), response, head, ticket))
+    }
+
+    /// Freshening with HEAD (RFC 9111 §4.3.5): "the cache SHOULD update the stored response as described below; otherwise, the
+    /// cache SHOULD consider the stored response to be stale". Who asked is answered as the origin did.
+    fn headed(
+        &self,
+        head: Head,
+        condition: Option<&Condition>,
+        ticket: &Ticket,
+        request_time: Timestamp,
+        response_time: Timestamp,
+    ) -> Arrival {
+        let route = self.subject.route(&self.pipeline);
+        if let Some((stored, body)) = &self.stored {
+            let freshened = condition.filter(|_| head.status == 200).and_then(|condition| {
+                let (stored, fields) = (&stored.response, &head.fields);
+                validation::freshen_by_head(stored, condition, fields, route, request_time, response_time)
+            });
+            if let Some(response) = freshened {
+                return self.vouched_for((stored, body), response, &head, ticket);
+            }
+            if matches!(head.status, 200 | 404 | 410) {
+                let lifetime = freshness::lifetime(&stored.response, route).length;
+                self.pipeline.store.outdate(&self.subject.key, &self.subject.request.fields, stored, lifetime);
+            }
+        }
+        self.pipeline.overtake_older_flights(&self.subject, ticket.mark());
+        Arrival::Stream { head, framing: Framing::Empty, body: stream::empty().boxed(), why: Detail::Pass }
+    }
+
+    /// Keeps what the origin vouched for with `head`, and answers with it.
+    fn vouched_for(
+        &self,
+        (stored, body): (&Stored, &Bytes),
+        mut response: Response,
+        head: &Head,
+        ticket: &Ticket,
+    ) -> Arrival {
+        let (request_time, response_time) = (response.request_time, response.response_time);
         if let (Some(_), Modified::Computed { .. }, Some(tag)) =
             (&stored.since, response.modified, response.validator.entity_tag())
         {
@@ -231,14 +281,14 @@ impl Fetch {
         let framing = Framing::Length(body.len() as u64);
         let received = Received { head: &vouched, framing, body: body.clone(), request_time, response_time };
         self.pipeline.overtake_older_flights(&self.subject, ticket.mark());
-        let mut whole = self.store(&received, response, ticket, 304);
+        let mut whole = self.store(&received, response, ticket, head.status);
         whole.origin_bytes = 0;
         // The origin meant it for the one who asked, who is the only one to get it.
         for cookie in head.fields.get_all("set-cookie") {
             whole.response.fields.push("Set-Cookie", cookie.to_vec());
         }
         whole.detail = whole.detail.or(Some(Detail::Unchanged));
-        Ok(Arrival::Whole(whole))
+        Arrival::Whole(whole)
     }
 
     /// Waits for the body as long as it is worth it.

@@ -24,8 +24,8 @@ use crate::identity::{Caller, Identity};
 use crate::origin::{Framing, Head, Origin, OriginError, OriginErrorKind, rescue};
 use crate::policy::{Policy, Routes};
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
-use crate::semantics::invalidation;
 use crate::semantics::request::Request;
+use crate::semantics::{forwarding, invalidation};
 use crate::store::Store;
 use crate::store::fences::Mark;
 use crate::store::flight::Flights;
@@ -208,9 +208,23 @@ impl Pipeline {
     /// # Errors
     /// The proxy's own 503, when the origin had no room for the whole deadline.
     pub async fn pass(self: &Arc<Self>, request: &Request, why: Detail) -> Result<Passage, Answer> {
+        let reads = matches!(request.method.as_str(), "GET" | "HEAD") && self.classify(request) != Class::Mutate;
+        self.pass_because(request, if reads { Forward::Bypass } else { Forward::Method }, why).await
+    }
+
+    async fn pass_because(
+        self: &Arc<Self>,
+        request: &Request,
+        reason: Forward,
+        why: Detail,
+    ) -> Result<Passage, Answer> {
         let mut exchange = self.exchange(request);
         let mutates = self.classify(request) == Class::Mutate;
-        let reason = if mutates { Forward::Method } else { Forward::Bypass };
+        // "If the received value is zero (0), the intermediary MUST NOT forward the request; instead, the intermediary MUST
+        // respond as the final recipient" (RFC 9110 §7.6.2).
+        if forwarding::forwards_left(request) == Some(0) && !mutates {
+            return Err(own_options(exchange));
+        }
         let mut forwarded = Forwarded::because(reason);
         forwarded.detail = Some(why);
         exchange.cache_status = CacheStatus::Forward(forwarded);
@@ -305,6 +319,20 @@ fn upgrades(fields: &Fields) -> bool {
     field::list(fields.get_all("upgrade")).any(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
 }
 
+/// What this proxy passes on (RFC 9110 §10.2.1); the origin knows which of these it takes.
+const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// The answer to an OPTIONS that is for this proxy: "A server generating a successful response to OPTIONS SHOULD send any
+/// header that might indicate optional features implemented by the server" (RFC 9110 §9.3.7).
+fn own_options(mut exchange: Exchange) -> Answer {
+    let mut fields = Fields::new();
+    fields.push("Allow", ALLOWED);
+    fields.push("Date", HttpDate(exchange.at.wall_seconds()).to_string());
+    fields.push("Cache-Status", exchange.cache_status.to_string());
+    exchange.status = 204;
+    Answer { head: Head { status: 204, reason: reason(204).into(), fields }, content: Content::Empty, exchange }
+}
+
 /// An answer made here: a problem document (RFC 9457) that no cache keeps.
 fn own_answer(mut exchange: Exchange, status: u16, why: &str) -> Answer {
     let title = reason(status);
@@ -318,8 +346,7 @@ fn own_answer(mut exchange: Exchange, status: u16, why: &str) -> Answer {
         fields.push("Retry-After", "1");
     }
     if status == 405 {
-        // RFC 9110 §15.5.6; the origin knows which of these it takes.
-        fields.push("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        fields.push("Allow", ALLOWED);
     }
     fields.push("Date", HttpDate(exchange.at.wall_seconds()).to_string());
     fields.push("Cache-Status", exchange.cache_status.to_string());

@@ -2,20 +2,21 @@
 
 use crate::clock::Timestamp;
 use crate::field::connection;
-use crate::origin::{Interim, OriginError, OriginErrorKind, rescue};
+use crate::origin::{Framing, Interim, OriginError, OriginErrorKind, rescue};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::fetch::{Arrival, Fetch, Landing, Shared, Whole};
 use crate::pipeline::subject::{Subject, is_negative};
 use crate::pipeline::{Answer, Content, Handled, Pipeline, own_answer};
 use crate::policy::{Freshness as Lifetime, Mode, Route};
 use crate::semantics::answer;
-use crate::semantics::cache_status::{CacheStatus, Detail, Forwarded};
+use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
 use crate::semantics::freshness::{self, Freshness};
 use crate::semantics::precondition::{self, Evaluated};
 use crate::semantics::request::Request;
 use crate::semantics::reuse::{self, Found, Reuse, Standing};
 use crate::semantics::stored_response::Response;
 use crate::semantics::storing::{self, Seen};
+use crate::semantics::validation;
 use crate::store::fences::Epoch;
 use crate::store::flight::{Boarding, Pilot};
 use crate::store::{Selected, Stored, Unstorable};
@@ -69,7 +70,7 @@ impl Pipeline {
         let mut subject = Arc::new(Subject::of(self, request));
         let route = self.policy.routes.get(subject.route);
         if route.mode == Mode::Pass {
-            return self.stream_past(&subject, Detail::Pass).await;
+            return self.stream_past(&subject, Forward::Bypass, Detail::Pass).await;
         }
         let mut deadline: Deadline = Box::pin(tokio::time::sleep(self.policy.origin.response_timeout));
         loop {
@@ -79,7 +80,7 @@ impl Pipeline {
             }
             let candidate = match self.candidate(&subject, now) {
                 Ok(candidate) => candidate,
-                Err(NoCandidate::Streams(why)) => return self.stream_past(&subject, why).await,
+                Err(NoCandidate::Streams(why)) => return self.stream_past(&subject, Forward::Bypass, why).await,
                 Err(NoCandidate::Apart) => {
                     subject = Arc::new(subject.apart(self));
                     continue;
@@ -95,20 +96,22 @@ impl Pipeline {
                     exchange.cache_status = CacheStatus::Hit { ttl, detail: Some(Detail::StaleWhileRevalidate) };
                     return Handled::Answer(self.answer_stored(&subject, &candidate, exchange, now));
                 }
-                Reuse::Unsatisfiable => {
-                    exchange.cache_status = CacheStatus::Own { detail: Some(Detail::OnlyIfCached) };
-                    let why = "The request allows only what is stored, and nothing usable is.";
-                    return Handled::Answer(own_answer(exchange, 504, why));
-                }
+                Reuse::Unsatisfiable => return Handled::Answer(unsatisfiable(exchange)),
                 Reuse::Fetch { because, detail } => (because, detail),
             };
             if candidate.stored.is_none()
                 && let Some(as_it_came) = forwarded_as_it_came(&subject.request, route)
             {
-                return self.stream_past(&subject, as_it_came).await;
+                return self.stream_past(&subject, because, as_it_came).await;
             }
             let mut forwarded = Forwarded::because(because);
             forwarded.detail = detail;
+            if wants_the_head_alone(&subject.request, &candidate, route) {
+                let asking = Fetch { by_head: true, ..self.fetch(&subject, &candidate, None, interim.take()) };
+                exchange.origin_requests = 1;
+                let arrival = asking.arrive().await;
+                return Handled::Answer(self.arrived(&subject, &candidate, arrival, forwarded, exchange));
+            }
             let admitted = self.admits(&subject, self.policy.identity.accepted_for, now);
             // One whose right to share has not been shown neither leads those who may share, nor waits for them.
             let flying = if admitted { subject.clone() } else { Arc::new(subject.apart(self)) };
@@ -194,6 +197,7 @@ impl Pipeline {
             stored: candidate.stored.as_ref().map(|(stored, body, _)| (stored.clone(), body.clone())),
             seen: candidate.seen.clone(),
             keeps: true,
+            by_head: false,
             pilot,
             interim,
         }
@@ -264,6 +268,11 @@ impl Pipeline {
                 self.answer(subject, &whole.response, &whole.body, exchange, self.clock.now())
             }
             Arrival::Stream { head, framing, body, why } => {
+                if matches!(head.status, 500 | 502..=504)
+                    && let Some(answer) = self.stale_if_error(subject, candidate, &exchange, None)
+                {
+                    return answer;
+                }
                 forwarded.status = Some(head.status);
                 forwarded.detail = Some(why);
                 exchange.status = head.status;
@@ -271,7 +280,9 @@ impl Pipeline {
                 let mut head = crate::origin::Head { fields: connection::end_to_end(&head.fields), ..head };
                 answer::expose(&mut head.fields);
                 head.fields.push("Cache-Status", exchange.cache_status.to_string());
-                Answer { head, content: Content::Stream { framing, body }, exchange }
+                let content =
+                    if framing == Framing::Empty { Content::Empty } else { Content::Stream { framing, body } };
+                Answer { head, content, exchange }
             }
             Arrival::Failed(error) => {
                 if let Some(answer) = self.stale_if_error(subject, candidate, &exchange, Some(error.kind)) {
@@ -306,7 +317,8 @@ impl Pipeline {
         }
         let allowance = freshness::stale_allowance(&stored.response, route, self.policy.cache.stale_on_disconnect);
         let disconnected = matches!(failed, Some(Connect | Protocol | BrokenOff));
-        let limit = if disconnected { allowance.if_disconnected } else { allowance.if_error };
+        let accepted = reuse::accepted_on_error(&subject.request, &stored.response, route);
+        let limit = if disconnected { allowance.if_disconnected } else { allowance.if_error }.max(accepted);
         let by = match freshness::of(&stored.response, route, now) {
             Freshness::Fresh { .. } => Duration::ZERO,
             Freshness::Stale { by } => by,
@@ -362,8 +374,8 @@ impl Pipeline {
         Answer { head, content, exchange }
     }
 
-    async fn stream_past(self: &Arc<Self>, subject: &Subject, why: Detail) -> Handled {
-        match self.pass(&subject.request, why).await {
+    async fn stream_past(self: &Arc<Self>, subject: &Subject, because: Forward, why: Detail) -> Handled {
+        match self.pass_because(&subject.request, because, why).await {
             Ok(passage) => Handled::Pass(passage),
             Err(answer) => Handled::Answer(answer),
         }
@@ -386,13 +398,32 @@ impl Fetch {
 }
 
 /// "In plain mode a Range or HEAD miss is forwarded as it came": nothing whole would come of it. What is stored is no
-/// miss: it is validated whole, and stands in where the origin cannot be reached.
+/// miss: it is validated, and stands in where the origin cannot be reached.
 fn forwarded_as_it_came(request: &Request, route: &Route) -> Option<Detail> {
     match route.freshness {
         Lifetime::For(_) => None,
         Lifetime::Origin if request.method == "HEAD" => Some(Detail::Pass),
         Lifetime::Origin => request.fields.contains("range").then_some(Detail::Range),
     }
+}
+
+/// Whether the origin is asked with HEAD although something is stored, in plain mode: "transmission of the content is not
+/// desired even if it has changed" (RFC 9111 §4.3.5). Without a validator of the origin's a HEAD could tell nothing of what
+/// is stored, and a condition or a range is evaluated against what is whole.
+fn wants_the_head_alone(request: &Request, candidate: &Candidate, route: &Route) -> bool {
+    let stored = candidate.stored.as_ref();
+    let can_be_told_of = stored.is_some_and(|(stored, ..)| validation::conditional(&stored.response).is_some());
+    let evaluated = ["range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
+    request.method == "HEAD"
+        && route.freshness == Lifetime::Origin
+        && can_be_told_of
+        && !evaluated.iter().any(|name| request.fields.contains(name))
+}
+
+/// The answer to one who wants what is stored and nothing else.
+fn unsatisfiable(mut exchange: Exchange) -> Answer {
+    exchange.cache_status = CacheStatus::Own { detail: Some(Detail::OnlyIfCached) };
+    own_answer(exchange, 504, "The request allows only what is stored, and nothing usable is.")
 }
 
 /// Waits for a flight to land; one that has not by the waiter's own deadline has failed it.

@@ -125,8 +125,16 @@ impl Pipeline {
             Selected::Nothing { seen, .. } | Selected::Unstorable { seen, .. } => seen,
         };
         // Without a condition: what vouches for a stored response may be a date, of which two contents can have the same.
-        let fetch =
-            Fetch { pipeline: self.clone(), subject, stored: None, seen, keeps: false, pilot: None, interim: None };
+        let fetch = Fetch {
+            pipeline: self.clone(),
+            subject,
+            stored: None,
+            seen,
+            keeps: false,
+            by_head: false,
+            pilot: None,
+            interim: None,
+        };
         match fetch.arrive().await {
             Arrival::Whole(whole) if whole.response.status < 400 => Ok(Current::Known(Some(Box::new(whole.response)))),
             // Whoever may not read it, say, is told so as the origin says it.

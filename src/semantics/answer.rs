@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::field::Fields;
+use crate::field::targeted::TARGETS;
 use crate::message::Head;
 use crate::policy::Route;
 use crate::semantics::cache_status::CacheStatus;
@@ -36,12 +37,11 @@ pub fn of(
     if freshness::governs(response.status, route) && !freshness::is_outranked(&fields, route) {
         // What `fresh` governs is fresh here and nowhere else: the next cache cannot be purged.
         fields.set("Cache-Control", route.client_cache_control.clone());
-        fields.remove("expires");
-        fields.remove("pragma");
+        without_lifetime(&mut fields);
     }
     // "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age header
     // field" (RFC 9111 §4). One that was just fetched shows an age where it came with one.
-    if matches!(cache_status, CacheStatus::Hit { .. }) || response.aged {
+    if is_from_before(cache_status) || response.aged {
         fields.push("Age", freshness::current_age(response, now).as_secs().to_string());
     }
     expose(&mut fields);
@@ -77,6 +77,16 @@ pub fn of(
     Head { status, reason, fields }
 }
 
+/// Whether the response was not made for this request: "The presence of an Age header field implies that the response was
+/// not generated or validated by the origin server for this request" (RFC 9111 §5.1).
+fn is_from_before(cache_status: &CacheStatus) -> bool {
+    match cache_status {
+        CacheStatus::Hit { .. } => true,
+        CacheStatus::Forward(forwarded) => forwarded.collapsed,
+        CacheStatus::Own { .. } => false,
+    }
+}
+
 fn without_representation(fields: &mut Fields) {
     fields.retain(|name, _| !REPRESENTATION.iter().any(|r| name.eq_ignore_ascii_case(r.as_bytes())));
 }
@@ -86,9 +96,16 @@ fn without_representation(fields: &mut Fields) {
 fn about_one_request(fields: &mut Fields) {
     without_representation(fields);
     fields.set("Cache-Control", "no-store");
-    fields.remove("expires");
-    fields.remove("pragma");
+    without_lifetime(fields);
     fields.push("Content-Length", "0");
+}
+
+/// Takes out what would tell other caches more than Cache-Control now does, that for caches of this one's kind with it:
+/// "they MAY remove it when this is undesirable" (RFC 9213 §3).
+fn without_lifetime(fields: &mut Fields) {
+    for name in ["expires", "pragma"].iter().chain(&TARGETS) {
+        fields.remove(name);
+    }
 }
 
 /// Where a script of another origin may read the response, it may read what this proxy adds (Fetch, "CORS

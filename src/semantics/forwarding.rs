@@ -1,7 +1,7 @@
 //! Message forwarding (RFC 9110 §7.6): what belongs to one connection stays there, and what tells the next hop about
 //! this one is added.
 
-use crate::field::{self, Fields};
+use crate::field::{self, Fields, max_forwards};
 use crate::semantics::request::{Request, Scheme};
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -54,8 +54,9 @@ pub fn without_precondition(fields: &mut Fields) {
     fields.remove("if-unmodified-since");
 }
 
-/// The lines that tell of this hop, each replacing all lines of its name: `Via` and the three `X-Forwarded-*`.
-pub fn about_this_hop(request: &Request, trusted: &[IpNet]) -> [(&'static str, Vec<u8>); 4] {
+/// The lines that tell of this hop, each replacing all lines of its name: `Via`, the three `X-Forwarded-*`, and
+/// `Max-Forwards` where it counts down.
+pub fn about_this_hop(request: &Request, trusted: &[IpNet]) -> Vec<(&'static str, Vec<u8>)> {
     let believed = is_trusted(request.client, trusted);
     let earlier = |name: &str| believed.then(|| joined(&request.fields, name)).filter(|v| !v.is_empty());
     let appended = |before: Option<Vec<u8>>, own: String| match before {
@@ -72,12 +73,21 @@ pub fn about_this_hop(request: &Request, trusted: &[IpNet]) -> [(&'static str, V
     };
     // Via is a history, not a claim: it is kept whoever sent it (RFC 9110 §7.6.3).
     let via = Some(joined(&request.fields, "via")).filter(|v| !v.is_empty());
-    [
+    let mut lines = vec![
         ("Via", appended(via, format!("{} {PSEUDONYM}", request.version.as_via()))),
         ("X-Forwarded-For", appended(earlier("x-forwarded-for"), request.client.to_canonical().to_string())),
         ("X-Forwarded-Proto", earlier("x-forwarded-proto").unwrap_or_else(|| scheme.into())),
         ("X-Forwarded-Host", earlier("x-forwarded-host").unwrap_or_else(|| request.authority.clone().into())),
-    ]
+    ];
+    lines.extend(forwards_left(request).map(|left| ("Max-Forwards", left.saturating_sub(1).to_string().into_bytes())));
+    lines
+}
+
+/// How often a request may still be forwarded, by this proxy too: "Each intermediary that receives a TRACE or OPTIONS
+/// request containing a Max-Forwards header field MUST check and update its value prior to forwarding the request"; "A
+/// recipient MAY ignore a Max-Forwards header field received with any other request methods" (RFC 9110 §7.6.2).
+pub fn forwards_left(request: &Request) -> Option<u64> {
+    matches!(request.method.as_str(), "OPTIONS" | "TRACE").then(|| max_forwards::of(&request.fields))?
 }
 
 /// Whether a field of the request may reach the origin: from a client that is not trusted, what claims to be a proxy's
@@ -191,6 +201,21 @@ mod tests {
             &[],
             &with_own(&[("Host", "shop.example"), ("Authorization", "Bearer x")]),
         );
+    }
+
+    #[test]
+    fn max_forwards_of_options_and_trace_counts_down_and_that_of_others_stays() {
+        let left = |method: &str, value: &'static str| {
+            let request = Request { method: method.into(), ..request(&[("Max-Forwards", value)]) };
+            let fields = forwarded_fields(&request, &[]);
+            let lines: Vec<_> = fields.get_all("max-forwards").map(<[u8]>::to_vec).collect();
+            (forwards_left(&request), lines)
+        };
+        assert_eq!(left("OPTIONS", "10"), (Some(10), vec![b"9".to_vec()]));
+        assert_eq!(left("TRACE", "1"), (Some(1), vec![b"0".to_vec()]));
+        assert_eq!(left("OPTIONS", "0").0, Some(0));
+        assert_eq!(left("OPTIONS", "x"), (None, vec![b"x".to_vec()]));
+        assert_eq!(left("GET", "10"), (None, vec![b"10".to_vec()]));
     }
 
     #[test]

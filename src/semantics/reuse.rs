@@ -7,7 +7,7 @@ use crate::policy::{Freshness as Lifetime, OriginCacheControl, RequestCacheContr
 use crate::semantics::cache_status::{Detail, Forward};
 use crate::semantics::freshness::{self, Freshness};
 use crate::semantics::request::Request;
-use crate::semantics::stored_response::Response;
+use crate::semantics::stored_response::{Modified, Response, Validator};
 use std::time::Duration;
 
 /// A forced reload asks the origin at most this often per key.
@@ -98,10 +98,17 @@ fn of_stored(
         Freshness::Fresh { .. } if standing == Standing::Expired => Freshness::Stale { by: Duration::ZERO },
         freshness => freshness,
     };
-    match demanded(request, asks, response, freshness, route, now) {
-        Demand::Met => {}
-        Demand::Limited => return hit(freshness, Some(Detail::ReloadLimited)),
-        Demand::Unmet => return fetch(Forward::Request, None),
+    let demand = match is_for_the_origin(request, response, route) {
+        true => Demand::Unmet,
+        false => demanded(request, asks, response, freshness, route, now),
+    };
+    match (demand, freshness) {
+        (Demand::Met, _) => {}
+        (Demand::Limited, _) => return hit(freshness, Some(Detail::ReloadLimited)),
+        // "request: The cache was able to select a fresh response for the request, but the request's semantics … did not
+        // allow its use"; "stale: The cache was able to select a response for the request, but it was stale" (RFC 9211 §2.2).
+        (Demand::Unmet, Freshness::Fresh { .. }) => return fetch(Forward::Request, None),
+        (Demand::Unmet, Freshness::Stale { .. }) => return fetch(Forward::Stale, None),
     }
     let by = match freshness {
         Freshness::Fresh { .. } => return hit(freshness, None),
@@ -144,6 +151,25 @@ fn tolerates(asks: &RequestDirectives, by: Duration) -> bool {
     }
 }
 
+/// How stale a response the client accepts where the origin fails (RFC 5861 §4): "When used as a request Cache-Control
+/// extension, its scope of application is the request it appears in".
+pub fn accepted_on_error(request: &Request, response: &Response, route: &Route) -> Duration {
+    let heeds = route.request_cache_control == RequestCacheControl::Respect;
+    let asked = RequestDirectives::of(&request.fields).stale_if_error;
+    asked.filter(|_| heeds && !freshness::forbids_stale(response, route)).unwrap_or_default()
+}
+
+/// Whether the request has a precondition that the origin alone may evaluate: "the If-Match and If-Unmodified-Since
+/// conditional header fields are not applicable to a cache" (RFC 9111 §4.3.2). It is asked then, and what it says decides.
+/// Of what was computed here, and where `fresh` says how long to believe what is stored, this proxy is the origin.
+fn is_for_the_origin(request: &Request, response: &Response, route: &Route) -> bool {
+    let by_tag = request.fields.contains("if-match");
+    let by_date = !by_tag && request.fields.contains("if-unmodified-since");
+    let its_own = by_tag && matches!(response.validator, Validator::Origin(_))
+        || by_date && matches!(response.modified, Modified::Origin(_));
+    response.status == 200 && route.freshness == Lifetime::Origin && its_own
+}
+
 enum Demand {
     Met,
     /// A reload that comes too soon after the origin was asked.
@@ -160,12 +186,18 @@ fn demanded(
     route: &Route,
     now: Timestamp,
 ) -> Demand {
+    // "proxies SHOULD skip conditionally revalidating fresh responses containing the immutable extension unless there is a
+    // signal from the client that a validation is necessary (e.g., a no-cache Cache-Control request directive …)"
+    // (RFC 8246 §2): a max-age is none, since a reload that is not forced says max-age=0.
+    let immutable = matches!(freshness, Freshness::Fresh { .. })
+        && ResponseDirectives::of(&response.fields).immutable
+        && respects(route);
     match route.request_cache_control {
         RequestCacheControl::Ignore => Demand::Met,
         RequestCacheControl::Reload => {
             // fetch() adds no-cache beside If-None-Match, so there it says nothing; without one it is a person who
             // reloads. Browsers spell a soft reload as max-age=0.
-            let reload = asks.no_cache || asks.max_age == Some(Duration::ZERO);
+            let reload = asks.no_cache || asks.max_age == Some(Duration::ZERO) && !immutable;
             if !reload || request.fields.contains("if-none-match") {
                 return Demand::Met;
             }
@@ -173,7 +205,7 @@ fn demanded(
             if usable && now.since(response.response_time) < RELOAD_INTERVAL { Demand::Limited } else { Demand::Unmet }
         }
         RequestCacheControl::Respect => {
-            let old = asks.max_age.is_some_and(|limit| freshness::current_age(response, now) > limit);
+            let old = asks.max_age.is_some_and(|limit| freshness::current_age(response, now) > limit) && !immutable;
             let short = match (asks.min_fresh, freshness) {
                 (Some(wanted), Freshness::Fresh { ttl }) => ttl < wanted,
                 (Some(_), Freshness::Stale { .. }) => true,
@@ -187,6 +219,8 @@ fn demanded(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::date::HttpDate;
+    use crate::field::entity_tag::EntityTag;
     use crate::semantics::sample::{at, fresh, plain, request, response};
 
     const HOUR: Duration = Duration::from_hours(1);
@@ -310,7 +344,7 @@ mod tests {
             let case = |age| Case { lines, route: reloading(fresh()), age, ..Case::default() };
             case(1).check(ASKED);
             case(0).check(Reuse::Hit { ttl: 60, detail: Some(Detail::ReloadLimited) });
-            Case { standing: Standing::Expired, ..case(0) }.check(ASKED);
+            Case { standing: Standing::Expired, ..case(0) }.check(STALE);
         }
         Case { lines: &[("Cache-Control", "max-age=5")], route: reloading(fresh()), ..Case::default() }.check(hit(50));
     }
@@ -342,10 +376,57 @@ mod tests {
         check("max-age=9", 10, ASKED);
         check("min-fresh=50", 10, hit(50));
         check("min-fresh=51", 10, ASKED);
-        check("min-fresh=0", 60, ASKED);
+        check("min-fresh=0", 60, STALE);
+        check("no-cache", 60, STALE);
         check("max-stale", 100, hit(-40));
         check("max-stale=40", 100, hit(-40));
         check("max-stale=39", 100, STALE);
+    }
+
+    #[test]
+    fn what_is_immutable_and_fresh_is_not_validated_for_an_age_s_sake() {
+        let stored = &[("Cache-Control", "max-age=60, immutable")];
+        for max_age in [&[("Cache-Control", "max-age=0")], &[("Cache-Control", "max-age=5")]] {
+            for route in [plain(), fresh(), reloading(fresh())] {
+                Case { stored, lines: max_age, route, ..Case::default() }.check(hit(50));
+            }
+            Case { stored, lines: max_age, route: plain(), age: 60, ..Case::default() }.check(STALE);
+        }
+        let ignoring = Route { origin_cache_control: OriginCacheControl::Ignore, ..reloading(fresh()) };
+        Case { stored, lines: &[("Cache-Control", "max-age=0")], route: ignoring, ..Case::default() }.check(ASKED);
+        for route in [plain(), reloading(fresh())] {
+            Case { stored, lines: &[("Cache-Control", "no-cache")], route, ..Case::default() }.check(ASKED);
+        }
+    }
+
+    #[test]
+    fn what_a_client_accepts_on_error_is_what_nothing_forbids() {
+        let accepted = |stored: &str, route: &Route| {
+            let asked = request("GET", "/", &[("Cache-Control", "stale-if-error=9")]);
+            accepted_on_error(&asked, &response(200, &[("Cache-Control", stored)]), route).as_secs()
+        };
+        assert_eq!(accepted("max-age=1", &plain()), 9);
+        assert_eq!(accepted("max-age=1, must-revalidate", &plain()), 0);
+        assert_eq!(accepted("max-age=1", &reloading(fresh())), 0);
+    }
+
+    #[test]
+    fn a_precondition_that_is_the_origin_s_is_left_to_it() {
+        let check = |line: (&str, &str), validator: Validator, modified: Modified, route: Route, expected| {
+            let lines = [("Cache-Control", "max-age=60")];
+            let stored = Response { validator, modified, ..response(200, &lines) };
+            let found = Some(Found { response: &stored, standing: Standing::Valid });
+            assert_eq!(decide(&request("GET", "/", &[line]), found, true, true, &route, at(10)), expected, "{line:?}");
+        };
+        let tag = || EntityTag::parse(b"\"a\"").expect("a valid entity-tag");
+        let date = HttpDate(at(0).wall_seconds());
+        let (by_tag, by_date) = (("If-Match", "\"a\""), ("If-Unmodified-Since", "Thu, 01 Jan 2026 00:00:00 GMT"));
+        check(by_tag, Validator::Origin(tag()), Modified::Absent, plain(), ASKED);
+        check(by_tag, Validator::Computed(tag()), Modified::Origin(date), plain(), hit(50));
+        check(by_tag, Validator::Origin(tag()), Modified::Absent, fresh(), hit(50));
+        check(by_date, Validator::Computed(tag()), Modified::Origin(date), plain(), ASKED);
+        check(by_date, Validator::Origin(tag()), Modified::Absent, plain(), hit(50));
+        check(("If-None-Match", "\"a\""), Validator::Origin(tag()), Modified::Origin(date), plain(), hit(50));
     }
 
     #[test]

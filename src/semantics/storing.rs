@@ -279,7 +279,8 @@ fn permission(request: &Request, head: &Head, route: &Route, partition: &Partiti
     let directives = &ResponseDirectives::of(fields);
     // "the response status code is final": the origin's 1xx never come here. 206 and 304 answer what was not asked,
     // 401 and 403 are about a caller and not about a resource.
-    if matches!(status, 206 | 304 | 401 | 403) || !(200..=999).contains(&status) {
+    // Of four more "responses … MUST NOT be stored by a cache" (RFC 6585 §3 to §6): they are about one request.
+    if matches!(status, 206 | 304 | 401 | 403 | 428 | 429 | 431 | 511) || !(200..=999).contains(&status) {
         return Err(Detail::Status);
     }
     if fields.contains("set-cookie") && route.set_cookie == SetCookie::Refuse {
@@ -336,7 +337,7 @@ fn forbids_storing(request: &Request, route: &Route) -> bool {
 
 /// Whether the origin itself said how long the response is fresh.
 fn explicit(fields: &Fields, directives: &ResponseDirectives) -> bool {
-    directives.s_maxage.is_some() || directives.max_age.is_some() || fields.contains("expires")
+    directives.s_maxage.is_some() || directives.max_age.is_some() || fields.contains("expires") && !directives.targeted
 }
 
 fn ignores(route: &Route) -> bool {

@@ -5,6 +5,7 @@ use crate::field::Fields;
 use crate::field::connection;
 use crate::field::date::HttpDate;
 use crate::field::entity_tag::EntityTag;
+use crate::message;
 use crate::policy::Route;
 use crate::semantics::freshness;
 use crate::semantics::stored_response::{Modified, Response, Validator};
@@ -79,6 +80,47 @@ pub fn freshen(
     if !identifies(EntityTag::of(head), modified, stored) {
         return None;
     }
+    Some(updated_by(head, stored, modified, route, request_time, response_time))
+}
+
+/// `stored`, freshened by the 200 to a HEAD (RFC 9111 §4.3.5): "if the stored response and HEAD response have matching values
+/// for any received validator fields (ETag and Last-Modified) and, if the HEAD response has a Content-Length header field,
+/// the value of Content-Length matches that of the stored response". `None` where they do not, and where the HEAD names no
+/// validator: two contents can have one length. `condition` is what may vouch for what is stored.
+pub fn freshen_by_head(
+    stored: &Response,
+    condition: &Condition,
+    head: &Fields,
+    route: &Route,
+    request_time: Timestamp,
+    response_time: Timestamp,
+) -> Option<Response> {
+    let modified = HttpDate::of(head, "last-modified", HttpDate(response_time.wall_seconds()));
+    let same_tag = EntityTag::of(head).map(|tag| condition.entity_tag.as_ref() == Some(&tag));
+    let same_date = modified.map(|date| stored.modified == Modified::Origin(date));
+    let vouches = match (same_tag, same_date) {
+        (Some(false), _) | (_, Some(false)) | (None, None) => false,
+        (Some(true), _) => true,
+        (None, Some(true)) => condition.modified.is_some(),
+    };
+    let same_length = match message::content_length(head) {
+        Ok(length) => length.is_none_or(|length| length == stored.content_length),
+        Err(_) => false,
+    };
+    let freshened = || updated_by(head, stored, modified, route, request_time, response_time);
+    (vouches && same_length).then(freshened)
+}
+
+/// `stored` with the fields of a response that is known to be about it.
+fn updated_by(
+    head: &Fields,
+    stored: &Response,
+    modified: Option<HttpDate>,
+    route: &Route,
+    request_time: Timestamp,
+    response_time: Timestamp,
+) -> Response {
+    let received = HttpDate(response_time.wall_seconds());
     let mut update = connection::end_to_end(head);
     update.retain(|name, _| !NOT_UPDATED.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes())));
     // "A recipient with a clock that receives a response message without a Date header field MUST record the time it
@@ -95,7 +137,7 @@ pub fn freshen(
     if modified != stored.modified {
         fields.remove("last-modified");
     }
-    Some(Response {
+    Response {
         fields,
         modified,
         request_time,
@@ -103,7 +145,7 @@ pub fn freshen(
         initial_age: freshness::initial_age(stored.status, head, route, request_time, response_time),
         aged: head.contains("age"),
         ..stored.clone()
-    })
+    }
 }
 
 /// Whether the validators of a 304 identify `stored` for update (RFC 9111 §4.3.4).
@@ -297,6 +339,42 @@ mod tests {
         assert_eq!(after.modified, Modified::Origin(HttpDate(THEN.0 + 5)));
         assert_eq!(after.validator, before.validator);
         assert_eq!((after.content, after.content_length, after.status), (before.content, 10, 200));
+    }
+
+    #[test]
+    fn a_head_freshens_what_all_its_validators_and_its_length_name() {
+        let (same, other) = ("Thu, 01 Jan 2026 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:01 GMT");
+        let before = stored(Validator::Origin(tag(STRONG)), Modified::Origin(THEN));
+        let both = conditional(&before).expect("the origin sent both");
+        let check = |condition: &Condition, lines: &[(&str, &str)], expected: bool| {
+            let head = fields(lines);
+            let after = freshen_by_head(&before, condition, &head, &plain(), at(9), at(10));
+            assert_eq!(after.is_some(), expected, "{lines:?}");
+        };
+        check(&both, &[("ETag", STRONG), ("Last-Modified", same), ("Content-Length", "10")], true);
+        check(&both, &[("ETag", STRONG)], true);
+        check(&both, &[("Last-Modified", same)], true);
+        check(&both, &[("ETag", WEAK)], false);
+        check(&both, &[("ETag", STRONG), ("Last-Modified", other)], false);
+        check(&both, &[("ETag", "\"b\""), ("Last-Modified", same)], false);
+        check(&both, &[("ETag", STRONG), ("Content-Length", "11")], false);
+        check(&both, &[("ETag", STRONG), ("Content-Length", "x")], false);
+        check(&both, &[("Content-Length", "10")], false);
+        let by_tag_alone = Condition { modified: None, ..both };
+        check(&by_tag_alone, &[("Last-Modified", same)], false);
+        check(&by_tag_alone, &[("ETag", STRONG), ("Last-Modified", same)], true);
+        let freshened = freshen_by_head(
+            &before,
+            &by_tag_alone,
+            &fields(&[DATE, ("ETag", STRONG), ("A", "1")]),
+            &plain(),
+            at(9),
+            at(10),
+        );
+        assert_eq!(
+            freshened.map(|after| (after.response_time, after.fields)),
+            Some((at(10), fields(&[DATE, ("A", "1")])))
+        );
     }
 
     #[test]

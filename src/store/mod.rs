@@ -308,6 +308,19 @@ impl Store {
         });
     }
 
+    /// Counts `stored`, where it is still held, as just expired: `lifetime` is its own.
+    pub fn outdate(&self, key: &CacheKey, fields: &Fields, stored: &Arc<Stored>, lifetime: Duration) {
+        let name = Name::Resource(self.variant_key(key, fields));
+        self.held.entry(name).and_compute_with(|held| match held.map(Entry::into_value) {
+            Some(Held::Response(held)) if Arc::ptr_eq(&held, stored) => {
+                let mut outdated = (*held).clone();
+                outdated.response.initial_age = outdated.response.initial_age.max(lifetime);
+                Op::Put(Held::Response(Arc::new(outdated)))
+            }
+            _ => Op::Nop,
+        });
+    }
+
     /// The key of the variant that a response is, after the resource has learned what it varies on. What it varied on
     /// before stays: a request may still meet the older responses.
     fn varying(&self, key: &CacheKey, vary: &[String], fields: &Fields) -> CacheKey {

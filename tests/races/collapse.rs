@@ -26,6 +26,8 @@ async fn a_thousand_concurrent_misses_are_one_request() {
         let got = reader.got().await;
         assert_eq!((got.head.status, got.text()), (200, "once"));
         assert_eq!(got.exchange.origin_requests, u32::from(!got.collapsed()));
+        // RFC 9111 §5.1: an Age says that the response was not made for this request.
+        assert_eq!(got.head.fields.contains("age"), got.collapsed());
         leaders += got.exchange.origin_requests;
     }
     assert_eq!(leaders, 1);

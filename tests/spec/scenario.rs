@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! title = "what it shows, as a sentence"
-//! rfc = "9111 §4.3.2"                 # the clause it rests on, or "freshgate" where only this proxy promises it
+//! clauses = ["RFC 9111 §4 age"]       # the clauses of clauses.toml it rests on; none where only this proxy promises it
 //! config = "[[route]] …"              # the configuration; without it, plain mode
 //!
 //! [[step]]                            # begins at Thu, 01 Jan 2026 00:00:00 GMT
@@ -82,6 +82,8 @@ const FIELDS: [&str; 41] = [
 /// One file.
 pub struct Scenario {
     pub title: String,
+    /// The clauses that it rests on.
+    pub clauses: Vec<String>,
     pub policy: Policy,
     pub steps: Vec<Step>,
 }
@@ -173,11 +175,10 @@ impl Scenario {
     pub fn read(text: &str) -> Result<Scenario, String> {
         let mut keys = Keys { table: text.parse().map_err(|error| format!("{error}"))?, at: String::new() };
         let title = keys.text("title")?.ok_or("`title` is missing")?;
-        let rfc = keys.text("rfc")?.ok_or("`rfc` is missing")?;
-        let known = ["5861 §", "9110 §", "9111 §", "9112 §", "9211 §", "6585 §"];
-        if rfc != "freshgate" && !rfc.split(", ").all(|clause| known.iter().any(|rfc| clause.starts_with(rfc))) {
-            return Err(format!("`rfc` names no clause: {rfc}"));
-        }
+        let clauses = match keys.table.remove("clauses") {
+            Some(clauses) => keys.texts("clauses", clauses)?,
+            None => Vec::new(),
+        };
         let config = keys.text("config")?.unwrap_or_default();
         let origin = Overrides { origin: Some("http://origin.example".into()), ..Overrides::default() };
         let policy = config::parse(&config, "config", &origin, &|_| None).map_err(|errors| errors.to_string())?.policy;
@@ -190,7 +191,7 @@ impl Scenario {
         if !steps.iter().any(|step| matches!(step.act, Act::Ask(_))) {
             return Err("nothing is asked".into());
         }
-        Ok(Scenario { title, policy, steps })
+        Ok(Scenario { title, clauses, policy, steps })
     }
 }
 
