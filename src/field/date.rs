@@ -115,7 +115,9 @@ fn instant(year: i16, month: &str, day: i16, time: &str) -> Option<HttpDate> {
         return None;
     }
     let seconds = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
-    Some(HttpDate(date.duration_since(EPOCH.date()).as_secs() + seconds))
+    let seconds = date.duration_since(EPOCH.date()).as_secs() + seconds;
+    // The last leap second, and what a clock of another millennium makes of two digits, have no year of four.
+    (HttpDate::FIRST..=HttpDate::LAST).contains(&seconds).then_some(HttpDate(seconds))
 }
 
 /// The calendar's name for an instant, in UTC, held within the years 0 to 9999.
@@ -223,6 +225,7 @@ mod tests {
             "Sun, 06 Nov 1994 08:49:61 GMT",
             "Sun, 30 Feb 1994 08:49:37 GMT",
             "Sun, 29 Feb 2023 08:49:37 GMT",
+            "Fri, 31 Dec 9999 23:59:60 GMT",
             "Sun, 00 Nov 1994 08:49:37 GMT",
             "Sun, 06 Foo 1994 08:49:37 GMT",
             "Xyz, 06 Nov 1994 08:49:37 GMT",
