@@ -178,7 +178,8 @@ impl Peer {
         }
         let method =
             if asked.method == "HEAD" && self.hold(Rule::HeadFromGet) { entry.asked.method } else { asked.method };
-        let pragma = asked.pragma && !(self.hold(Rule::PragmaBesideCacheControl) && !asked.cache_control.is_empty());
+        let alone = asked.cache_control.is_empty();
+        let pragma = asked.pragma && (alone || !self.hold(Rule::PragmaBesideCacheControl));
         self.asking(&Asked { method, pragma, ..asked.clone() }, words)
     }
 
