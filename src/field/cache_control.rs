@@ -397,6 +397,17 @@ mod tests {
         }
 
         #[test]
+        fn directives_mean_the_same_in_any_case_and_however_they_stand_in_lines(
+            words in proptest::collection::vec("(no-store|private|no-cache=\"x-a, x-b\"|public|(s-)?max-?age=[0-9]{1,12}|max-age=\"60\")", 0..8),
+            ends: u8,
+        ) {
+            let (first, second) = words.split_at(usize::from(ends) % (words.len() + 1));
+            let together = response(&[&words.join(", ")]);
+            prop_assert_eq!(response(&[&first.join(","), &second.join(" , ")]), together);
+            prop_assert_eq!(response(&[&words.join(",").to_uppercase()]), together);
+        }
+
+        #[test]
         fn a_value_is_found_among_any_extensions(
             seconds in 0..=1_u64 << 31, before in "[a-l]{0,30}", after in "[a-l]{0,30}",
         ) {

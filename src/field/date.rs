@@ -115,7 +115,9 @@ fn instant(year: i16, month: &str, day: i16, time: &str) -> Option<HttpDate> {
         return None;
     }
     let seconds = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
-    Some(HttpDate(date.duration_since(EPOCH.date()).as_secs() + seconds))
+    let seconds = date.duration_since(EPOCH.date()).as_secs() + seconds;
+    // The last leap second, and what a clock of another millennium makes of two digits, have no year of four.
+    (HttpDate::FIRST..=HttpDate::LAST).contains(&seconds).then_some(HttpDate(seconds))
 }
 
 /// The calendar's name for an instant, in UTC, held within the years 0 to 9999.
@@ -223,6 +225,7 @@ mod tests {
             "Sun, 06 Nov 1994 08:49:61 GMT",
             "Sun, 30 Feb 1994 08:49:37 GMT",
             "Sun, 29 Feb 2023 08:49:37 GMT",
+            "Fri, 31 Dec 9999 23:59:60 GMT",
             "Sun, 00 Nov 1994 08:49:37 GMT",
             "Sun, 06 Foo 1994 08:49:37 GMT",
             "Xyz, 06 Nov 1994 08:49:37 GMT",
@@ -255,7 +258,58 @@ mod tests {
         assert_eq!(HttpDate(i64::MIN).to_string(), "Sat, 01 Jan 0000 00:00:00 GMT");
     }
 
+    #[test]
+    fn every_day_of_eight_thousand_years_is_read_back() {
+        for day in 0..=HttpDate::LAST / 86_400 {
+            let date = HttpDate(day * 86_400 + day * 7_919 % 86_400);
+            assert_eq!(HttpDate::parse(date.to_string().as_bytes(), NOW), Some(date));
+        }
+    }
+
+    /// The three forms of a second, as another library writes them.
+    fn three_forms(HttpDate(seconds): HttpDate) -> [String; 3] {
+        let at = jiff::Timestamp::from_second(seconds).expect("it has four digits of a year");
+        ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"]
+            .map(|form| at.strftime(form).to_string())
+    }
+
+    /// Without the name of the day, which need not be that day's, and with the day of asctime in both its spellings alike.
+    fn compared(text: &str) -> String {
+        let text = text.to_ascii_lowercase();
+        let rest = text.split_once(' ').map_or("", |(_, rest)| rest);
+        let (month, day) = rest.split_at_checked(4).unwrap_or((rest, ""));
+        format!(
+            "{month}{}",
+            if text.contains(',') { day.into() } else { day.replacen('0', " ", usize::from(day.starts_with('0'))) }
+        )
+    }
+
     proptest! {
+        #[test]
+        fn each_form_of_a_second_is_read(seconds in 0..=HttpDate::LAST) {
+            let [fixdate, rfc850, asctime] = three_forms(HttpDate(seconds));
+            check(&fixdate, seconds);
+            check(&asctime, seconds);
+            // Two digits of a year tell the year where the clock is near.
+            let near = HttpDate(seconds);
+            prop_assert_eq!(HttpDate::parse(rfc850.as_bytes(), near), Some(near), "{}", rfc850);
+        }
+
+        #[test]
+        fn what_is_read_is_one_of_the_three_forms_of_what_was_read(
+            seconds in 0..=HttpDate::LAST, form in 0..3_usize, at: proptest::sample::Index, cut in 0..3_usize,
+            put in "[ -~]{0,2}",
+        ) {
+            let mut text = three_forms(HttpDate(seconds))[form].clone();
+            let at = at.index(text.len());
+            text.replace_range(at..(at + cut).min(text.len()), &put);
+            let now = HttpDate(seconds);
+            if let Some(read) = HttpDate::parse(text.as_bytes(), now).filter(|_| !text.contains(":60")) {
+                let forms = three_forms(read).map(|form| compared(&form));
+                prop_assert!(forms.contains(&compared(&text)), "{:?} was read as {}", text, read);
+            }
+        }
+
         #[test]
         fn no_octets_panic(text: Vec<u8>, now: i64) {
             HttpDate::parse(&text, HttpDate(now));

@@ -8,6 +8,8 @@ pub mod cache_control;
 pub mod connection;
 pub mod date;
 pub mod entity_tag;
+#[cfg(test)]
+pub(crate) mod hostile;
 pub mod max_forwards;
 pub mod range;
 pub mod retry_after;
@@ -179,6 +181,7 @@ impl<'a> Iterator for Members<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     #[track_caller]
@@ -235,6 +238,17 @@ mod tests {
                 prop_assert!(!member.is_empty());
                 prop_assert_eq!(member, member.trim_ascii());
             }
+        }
+
+        #[test]
+        fn members_are_read_back_however_they_stand_in_lines(
+            members in vec("[!#-+.-~é]*[a-z]|\"([ -!#-\\[\\]-~]|\\\\[ -~])*\"", 0..8),
+            ends: u8, between in "[ \t,]{0,3},[ \t]?",
+        ) {
+            let (first, second) = members.split_at(usize::from(ends) % (members.len() + 1));
+            let lines = [first.join(&between), second.join(&between)];
+            let found: Vec<_> = list(lines.iter().map(String::as_bytes)).collect();
+            prop_assert_eq!(found, members.iter().map(String::as_bytes).collect::<Vec<_>>());
         }
     }
 }

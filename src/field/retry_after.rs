@@ -21,6 +21,7 @@ pub fn wait(fields: &Fields, now: HttpDate) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// Sun, 06 Nov 1994 08:49:37 GMT
     const NOW: HttpDate = HttpDate(784_111_777);
@@ -51,6 +52,14 @@ mod tests {
     fn everything_else_asks_for_nothing() {
         for lines in [&[][..], &[""], &["soon"], &["-1"], &["+1"], &["1.5"], &["30", "60"]] {
             check(lines, None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn seconds_and_dates_are_read_back(seconds: u64, ahead in 0..HttpDate::LAST - NOW.0) {
+            check(&[&seconds.to_string()], Some(seconds));
+            check(&[&HttpDate(NOW.0 + ahead).to_string()], Some(ahead.cast_unsigned()));
         }
     }
 }

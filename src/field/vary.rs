@@ -81,5 +81,12 @@ mod tests {
             lines.reverse();
             prop_assert_eq!(of(&lines), forwards);
         }
+
+        #[test]
+        fn names_are_read_back(names in proptest::collection::btree_set("[a-z][a-z0-9-]{0,9}", 0..9)) {
+            let names: Vec<String> = names.into_iter().collect();
+            let fields = [("vary", names.join(", "))].into_iter().collect();
+            prop_assert_eq!(Vary::of(&fields), Vary::Names(names));
+        }
     }
 }

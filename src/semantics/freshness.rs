@@ -223,7 +223,9 @@ fn between(earlier: HttpDate, later: HttpDate) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::hostile;
     use crate::semantics::sample::{self, at, fields, response};
+    use crate::semantics::validator;
     use proptest::prelude::*;
 
     /// Thu, 01 Jan 2026 00:00:00 GMT
@@ -448,23 +450,104 @@ mod tests {
         }
     }
 
+    const FIELDS: [&str; 6] = ["age", "cache-control", "date", "expires", "last-modified", "pragma"];
+
+    /// Clocks at their ends, near each other, and anywhere.
+    fn any_time() -> impl Strategy<Value = Timestamp> {
+        let edges = prop_oneof![Just(i64::MIN), Just(-1), Just(0), Just(MIDNIGHT * 1000), Just(i64::MAX)];
+        let wall = prop_oneof![2 => edges, 3 => MIDNIGHT * 1000..MIDNIGHT * 1000 + 400_000, 1 => any::<i64>()];
+        let boot = prop_oneof![2 => Just(0), 1 => Just(u64::MAX), 4 => 0..400_000_u64, 1 => any::<u64>()];
+        (wall, boot).prop_map(|(wall_ms, boot_ms)| Timestamp { wall_ms, boot_ms })
+    }
+
+    /// A response with any lines at all, received at any time, and reckoned as one that was.
+    fn any_response() -> impl Strategy<Value = Response> {
+        let status = prop_oneof![3 => Just(200_u16), 1 => 100..1000_u16];
+        (status, hostile::section(&FIELDS), any_time(), any_time()).prop_map(|(status, fields, sent, came)| {
+            let initial_age = initial_age(status, &fields, &plain(), sent, came);
+            let today = HttpDate(came.wall_seconds());
+            let modified = validator::sent_date(&fields, today).map_or(Modified::Absent, Modified::Origin);
+            Response { fields, modified, initial_age, request_time: sent, response_time: came, ..response(status, &[]) }
+        })
+    }
+
+    /// How much longer it is fresh, or less than nothing by how long it has not been, in nanoseconds.
+    fn left(freshness: Freshness) -> i128 {
+        let nanos = |time: Duration| i128::try_from(time.as_nanos()).expect("no duration has more");
+        match freshness {
+            Freshness::Fresh { ttl } => nanos(ttl),
+            Freshness::Stale { by } => -nanos(by),
+        }
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3_000))]
+
         #[test]
-        fn no_age_overflows(
-            age: Vec<u8>, date: Vec<u8>, walls: [i64; 2], boots: [u64; 3], initial: u64, fresh: u64,
+        fn whatever_fields_and_clocks_say_age_and_time_left_make_up_the_lifetime(
+            stored in any_response(), now in any_time(), fresh: u64, on_disconnect: u64,
         ) {
-            let sent = Timestamp { wall_ms: walls[0], boot_ms: boots[0] };
-            let came = Timestamp { wall_ms: walls[1], boot_ms: boots[1] };
-            let now = Timestamp { wall_ms: walls[0], boot_ms: boots[2] };
-            let lines: Fields = [("age", age), ("date", date)].into_iter().collect();
-            initial_age(200, &lines, &plain(), sent, came);
-            let stored = Response { initial_age: secs(initial), response_time: came, ..response(200, &[]) };
-            match of(&stored, &fresh_for(fresh), now) {
-                Freshness::Fresh { ttl } => prop_assert!(!ttl.is_zero() && ttl <= secs(fresh)),
-                Freshness::Stale { by } => prop_assert!(by <= current_age(&stored, now)),
+            for route in [plain(), fresh_for(fresh)] {
+                let lifetime = lifetime(&stored, &route).length;
+                let age = current_age(&stored, now);
+                prop_assert!(age >= stored.initial_age, "no age is less than the initial one");
+                let expected = left(Freshness::Fresh { ttl: lifetime }) - left(Freshness::Fresh { ttl: age });
+                prop_assert_eq!(left(of(&stored, &route, now)), expected);
+                let Stale { if_error, if_disconnected, .. } = stale_allowance(&stored, &route, secs(on_disconnect));
+                prop_assert!(if_disconnected >= if_error);
+            }
+            // What a field can say is at most 2^31 seconds, or from the first day to the last.
+            let first = HttpDate::FIRST.min(stored.response_time.wall_seconds());
+            prop_assert!(lifetime(&stored, &plain()).length <= secs((HttpDate::LAST - first).cast_unsigned()));
+        }
+
+        #[test]
+        fn what_has_aged_is_never_fresher(stored in any_response(), now in any_time(), by: u64, older: u64) {
+            let aged = Response { initial_age: stored.initial_age.saturating_add(secs(older)), ..stored.clone() };
+            let later = now + Duration::from_millis(by);
+            for route in [plain(), fresh_for(60)] {
+                let before = left(of(&stored, &route, now));
+                prop_assert!(left(of(&stored, &route, later)) <= before);
+                prop_assert!(left(of(&aged, &route, now)) <= before);
             }
         }
 
+        #[test]
+        fn a_corrected_wall_clock_changes_nothing_of_what_is_stored(
+            stored in any_response(), now in any_time(), wall_ms: i64,
+        ) {
+            let corrected = Timestamp { wall_ms, ..now };
+            prop_assert_eq!(of(&stored, &plain(), corrected), of(&stored, &plain(), now));
+        }
+
+        #[test]
+        fn more_age_sent_and_a_slower_answer_never_make_a_younger_response(
+            fields in hostile::section(&["date", "cache-control"]), ages in [0..1_u64 << 33, 0..1_u64 << 33],
+            sent in any_time(), takes in [0..1_u64 << 40, 0..1_u64 << 40],
+        ) {
+            let age = |seconds: u64, takes: u64| {
+                let mut fields = fields.clone();
+                fields.push("Age", seconds.to_string());
+                initial_age(200, &fields, &plain(), sent, sent + Duration::from_millis(takes))
+            };
+            let [young, old] = [ages[0].min(ages[1]), ages[0].max(ages[1])];
+            let [quick, slow] = [takes[0].min(takes[1]), takes[0].max(takes[1])];
+            prop_assert!(age(young, quick) <= age(old, quick));
+            prop_assert!(age(young, quick) <= age(young, slow));
+            prop_assert!(age(old, quick) >= secs(old.min(1 << 31)));
+        }
+
+        #[test]
+        fn an_older_date_never_makes_a_younger_response(dates in [0..=HttpDate::LAST, 0..=HttpDate::LAST], came in any_time()) {
+            let age = |date: i64| {
+                let fields = [("Date", HttpDate(date).to_string())].into_iter().collect();
+                initial_age(200, &fields, &plain(), came, came)
+            };
+            prop_assert!(age(dates[0].min(dates[1])) >= age(dates[0].max(dates[1])));
+        }
+    }
+
+    proptest! {
         #[test]
         fn no_lifetime_overflows(
             date in HttpDate::FIRST..=HttpDate::LAST, expires in HttpDate::FIRST..=HttpDate::LAST,

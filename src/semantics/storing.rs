@@ -176,10 +176,7 @@ fn modified(
     claim: impl FnOnce(&EntityTag, HttpDate, HttpDate) -> Modified,
 ) -> Modified {
     let today = HttpDate(now.wall_seconds());
-    // "An origin server with a clock MUST NOT generate a Last-Modified date that is later than the server's time of
-    // message origination" (RFC 9110 §8.8.2.1): such a date is absurd and counts as none.
-    let sent = HttpDate::of(fields, "last-modified", today).filter(|date| *date <= origination(fields, today));
-    if let Some(date) = sent {
+    if let Some(date) = validator::sent_date(fields, today) {
         return Modified::Origin(date);
     }
     let Some(tag) = tag.entity_tag().filter(|_| computes) else { return Modified::Absent };
@@ -191,13 +188,6 @@ fn modified(
     }
     let newest = validator::newest(body, &route.last_modified).filter(|date| *date <= today);
     claim(tag, newest.unwrap_or(today), today)
-}
-
-/// When the origin says it sent the response; a minute of difference between two clocks is not absurd.
-fn origination(fields: &Fields, today: HttpDate) -> HttpDate {
-    const SKEW: i64 = 60;
-    let date = HttpDate::of(fields, "date", today).unwrap_or(today);
-    HttpDate(date.0.max(today.0).saturating_add(SKEW))
 }
 
 /// Whether the response may be stored, for whoever the key admits.

@@ -9,6 +9,7 @@ use crate::message;
 use crate::policy::Route;
 use crate::semantics::freshness;
 use crate::semantics::stored_response::{Modified, Response, Validator};
+use crate::semantics::validator;
 
 /// What makes a request to the origin conditional; at least one of the two is there, and the origin sent each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ pub fn freshen(
     if !identifies(EntityTag::of(head), modified, stored) {
         return None;
     }
-    Some(updated_by(head, stored, modified, route, request_time, response_time))
+    Some(updated_by(head, stored, route, request_time, response_time))
 }
 
 /// `stored`, freshened by the 200 to a HEAD (RFC 9111 §4.3.5): "if the stored response and HEAD response have matching values
@@ -107,7 +108,7 @@ pub fn freshen_by_head(
         Ok(length) => length.is_none_or(|length| length == stored.content_length),
         Err(_) => false,
     };
-    let freshened = || updated_by(head, stored, modified, route, request_time, response_time);
+    let freshened = || updated_by(head, stored, route, request_time, response_time);
     (vouches && same_length).then(freshened)
 }
 
@@ -115,7 +116,6 @@ pub fn freshen_by_head(
 fn updated_by(
     head: &Fields,
     stored: &Response,
-    modified: Option<HttpDate>,
     route: &Route,
     request_time: Timestamp,
     response_time: Timestamp,
@@ -130,10 +130,9 @@ fn updated_by(
         update.push("Date", received.to_string());
     }
     let mut fields = updated(&stored.fields, &update);
-    let modified = match (stored.modified, modified) {
-        (Modified::Origin(_) | Modified::Absent, Some(date)) => Modified::Origin(date),
-        (kept, _) => kept,
-    };
+    // "For each stored response identified, the cache MUST update its header fields with the header fields provided in the
+    // 304 (Not Modified) response" (RFC 9111 §4.3.4): the origin's date outranks one that was computed here, as in a 200.
+    let modified = validator::sent_date(head, received).map_or(stored.modified, Modified::Origin);
     if modified != stored.modified {
         fields.remove("last-modified");
     }
@@ -378,9 +377,18 @@ mod tests {
     }
 
     #[test]
-    fn a_computed_date_stays_computed() {
-        let before = stored(Validator::Origin(tag(STRONG)), COMPUTED);
-        let head = fields(&[("Last-Modified", "Thu, 01 Jan 2026 00:00:05 GMT")]);
-        assert_eq!(freshen(&before, &head, &plain(), at(9), at(10)).map(|after| after.modified), Some(COMPUTED));
+    fn the_origin_s_date_replaces_any_unless_it_is_absurd() {
+        let after = |before, date: &str| {
+            let before = stored(Validator::Origin(tag(STRONG)), before);
+            let head = fields(&[DATE, ("ETag", STRONG), ("Last-Modified", date)]);
+            freshen(&before, &head, &plain(), at(9), at(10)).map(|after| after.modified)
+        };
+        let sent = Some(Modified::Origin(HttpDate(THEN.0 + 5)));
+        for before in [COMPUTED, Modified::Origin(THEN), Modified::Absent] {
+            assert_eq!(after(before, "Thu, 01 Jan 2026 00:00:05 GMT"), sent);
+            for absurd in ["Fri, 02 Jan 2026 00:00:00 GMT", "2026-01-01"] {
+                assert_eq!(after(before, absurd), Some(before), "{absurd}");
+            }
+        }
     }
 }

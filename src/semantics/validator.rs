@@ -20,6 +20,19 @@ pub fn content_hash(body: &[u8]) -> ContentHash {
     ContentHash(Sha256::digest(body).into())
 }
 
+/// The modification date that the origin sent. "An origin server with a clock MUST NOT generate a Last-Modified date that
+/// is later than the server's time of message origination" (RFC 9110 §8.8.2.1): such a date is absurd and counts as none.
+pub fn sent_date(fields: &Fields, today: HttpDate) -> Option<HttpDate> {
+    HttpDate::of(fields, "last-modified", today).filter(|date| *date <= origination(fields, today))
+}
+
+/// When the origin says it sent the response; a minute of difference between two clocks is not absurd.
+fn origination(fields: &Fields, today: HttpDate) -> HttpDate {
+    const SKEW: i64 = 60;
+    let date = HttpDate::of(fields, "date", today).unwrap_or(today);
+    HttpDate(date.0.max(today.0).saturating_add(SKEW))
+}
+
 /// The entity-tag of a content: `fg1-` and 128 bits of SHA-256 over the body, without what the route leaves out, and
 /// over the fields that it adds. Strong, unless something was really left out: then bytes may differ under one tag.
 pub fn entity_tag(body: &[u8], content: ContentHash, fields: &Fields, policy: &Etag) -> EntityTag {
