@@ -1,6 +1,6 @@
 //! Cache-Control (RFC 9111 §5.2, with the extensions of RFC 5861 and RFC 8246), and Pragma (RFC 7234 §5.4).
 
-use super::{Fields, delta_seconds, list};
+use super::{Fields, delta_seconds, list, targeted};
 use std::time::Duration;
 
 /// What a response asks of caches. Directives that are not known here are ignored (RFC 9111 §5.2.3).
@@ -30,11 +30,19 @@ pub struct ResponseDirectives {
     pub stale_while_revalidate: Option<Duration>,
     /// RFC 5861 §4; as [`stale_while_revalidate`](Self::stale_while_revalidate).
     pub stale_if_error: Option<Duration>,
+    /// Whether a [targeted](super::targeted) field said so: Expires then says nothing.
+    pub targeted: bool,
 }
 
 impl ResponseDirectives {
-    /// Reads all Cache-Control lines of a response.
+    /// What binds this cache: "the first (in target-list order) field with a valid, non-empty value", and Cache-Control
+    /// where there is none (RFC 9213 §2.2).
     pub fn of(fields: &Fields) -> Self {
+        targeted::of(fields).unwrap_or_else(|| Self::for_all(fields))
+    }
+
+    /// What is said to every cache: reads all Cache-Control lines of a response.
+    pub fn for_all(fields: &Fields) -> Self {
         let mut found = ResponseDirectives::default();
         for (name, argument) in directives(fields) {
             let seconds = argument.and_then(seconds);
@@ -232,6 +240,7 @@ mod tests {
             s_maxage: secs(2),
             stale_while_revalidate: secs(3),
             stale_if_error: secs(4),
+            targeted: false,
         };
         assert_eq!(all, expected);
     }

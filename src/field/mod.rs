@@ -10,6 +10,7 @@ pub mod date;
 pub mod entity_tag;
 pub mod range;
 pub mod retry_after;
+pub mod targeted;
 pub mod vary;
 
 use bytes::Bytes;

@@ -2,12 +2,14 @@
 
 use crate::clock::Timestamp;
 use crate::field::Fields;
+use crate::field::targeted::TARGETS;
 use crate::message::Head;
 use crate::policy::Route;
 use crate::semantics::cache_status::CacheStatus;
 use crate::semantics::freshness;
 use crate::semantics::precondition::Evaluated;
 use crate::semantics::stored_response::Response;
+use bytes::Bytes;
 
 /// Fields that describe the content: a 304 has none, "unless said metadata exists for the purpose of guiding cache
 /// updates" (RFC 9110 §15.4.5).
@@ -35,9 +37,7 @@ pub fn of(
     }
     if freshness::governs(response.status, route) && !freshness::is_outranked(&fields, route) {
         // What `fresh` governs is fresh here and nowhere else: the next cache cannot be purged.
-        fields.set("Cache-Control", route.client_cache_control.clone());
-        fields.remove("expires");
-        fields.remove("pragma");
+        say_alone(&mut fields, route.client_cache_control.clone());
     }
     // "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age header
     // field" (RFC 9111 §4). One that was just fetched shows an age where it came with one.
@@ -85,10 +85,17 @@ fn without_representation(fields: &mut Fields) {
 /// stored (RFC 9111 §3), and a stored refusal would answer requests without that condition too.
 fn about_one_request(fields: &mut Fields) {
     without_representation(fields);
-    fields.set("Cache-Control", "no-store");
-    fields.remove("expires");
-    fields.remove("pragma");
+    say_alone(fields, "no-store");
     fields.push("Content-Length", "0");
+}
+
+/// Says this to every cache and client, and nothing else that any of them might hear instead: a targeted field is what a
+/// CDN would use in place of Cache-Control (RFC 9213 §2.2).
+fn say_alone(fields: &mut Fields, cache_control: impl Into<Bytes>) {
+    fields.set("Cache-Control", cache_control);
+    for name in ["expires", "pragma"].iter().chain(&TARGETS) {
+        fields.remove(name);
+    }
 }
 
 /// Where a script of another origin may read the response, it may read what this proxy adds (Fetch, "CORS

@@ -336,7 +336,8 @@ fn forbids_storing(request: &Request, route: &Route) -> bool {
 
 /// Whether the origin itself said how long the response is fresh.
 fn explicit(fields: &Fields, directives: &ResponseDirectives) -> bool {
-    directives.s_maxage.is_some() || directives.max_age.is_some() || fields.contains("expires")
+    let expires = fields.contains("expires") && !directives.targeted;
+    directives.s_maxage.is_some() || directives.max_age.is_some() || expires
 }
 
 fn ignores(route: &Route) -> bool {

@@ -35,7 +35,7 @@ use toml::{Table, Value};
 const METHODS: [&str; 8] = ["get", "head", "put", "post", "patch", "delete", "options", "propfind"];
 
 /// Fields that are a key of their own wherever fields may stand; others stand in `fields`.
-const FIELDS: [&str; 41] = [
+const FIELDS: [&str; 43] = [
     "accept",
     "accept-encoding",
     "accept-language",
@@ -44,6 +44,7 @@ const FIELDS: [&str; 41] = [
     "age",
     "authorization",
     "cache-control",
+    "cdn-cache-control",
     "connection",
     "content-encoding",
     "content-length",
@@ -54,6 +55,7 @@ const FIELDS: [&str; 41] = [
     "date",
     "etag",
     "expires",
+    "freshgate-cache-control",
     "host",
     "if-match",
     "if-modified-since",
@@ -174,7 +176,7 @@ impl Scenario {
         let mut keys = Keys { table: text.parse().map_err(|error| format!("{error}"))?, at: String::new() };
         let title = keys.text("title")?.ok_or("`title` is missing")?;
         let rfc = keys.text("rfc")?.ok_or("`rfc` is missing")?;
-        let known = ["5861 §", "9110 §", "9111 §", "9112 §", "9211 §", "6585 §"];
+        let known = ["5861 §", "9110 §", "9111 §", "9112 §", "9211 §", "9213 §", "6585 §"];
         if rfc != "freshgate" && !rfc.split(", ").all(|clause| known.iter().any(|rfc| clause.starts_with(rfc))) {
             return Err(format!("`rfc` names no clause: {rfc}"));
         }
