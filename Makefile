@@ -21,7 +21,11 @@ SOAK ?= 600
 soak: build-tools ## many callers, many mutations and faults against the program, for ten minutes
 	SOAK_SECONDS=$(SOAK) $(CARGO) test --locked --no-fail-fast --test histories --test memory -- sockets flood eviction --nocapture
 
-.PHONY: help demo build bench soak versus-races test fmt clippy doc cargo-test
+# CACHE_TESTS=its/checkout takes that suite instead of the npm release.
+conformance: build-tools test-tools node_modules/.package-lock.json ## what http-cache-tests says of plain mode, in a table
+	$(CARGO) test --locked --test conformance -- --nocapture
+
+.PHONY: help demo build bench soak conformance versus-races test fmt clippy doc cargo-test
 .PHONY: build-tools test-tools versus-tools check-tools
 
 help: ## show the targets
@@ -54,7 +58,7 @@ doc: build-tools
 cargo-test: build-tools test-tools node_modules/.package-lock.json
 	$(CARGO) test --locked --no-fail-fast
 
-# json-server, the origin of the live tests that nobody here wrote.
+# json-server, the origin of the live tests, and http-cache-tests, the judge of plain mode: nobody here wrote them.
 node_modules/.package-lock.json: package.json package-lock.json
 	npm ci --no-audit --no-fund
 

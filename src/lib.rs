@@ -52,6 +52,7 @@
 //! |---|---|
 //! | where is 304 decided? | [`semantics::precondition::evaluate`], called once, in [`pipeline::retrieve`] |
 //! | how long is a response fresh? | [`semantics::freshness::lifetime`] |
+//! | what did the origin say to this cache alone? | [`field::targeted::of`] |
 //! | who may be served stale? | [`semantics::freshness::stale_allowance`] |
 //! | why was this not stored? | [`semantics::storing::decide`]; its reason is the `detail` of Cache-Status |
 //! | every `detail` there is | [`semantics::cache_status::Detail`] |

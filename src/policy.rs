@@ -5,6 +5,7 @@
 
 pub mod jwt;
 mod matcher;
+mod validators;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use jwt::Jwt;
 use matcher::Matcher;
+pub use validators::{Etag, LastModified, Validators};
 
 /// A whole configuration, resolved.
 #[derive(Clone, Debug)]
@@ -194,6 +196,7 @@ pub struct Route {
     pub vary: Vec<String>,
     pub query: Query,
     pub set_cookie: SetCookie,
+    pub validators: Validators,
     /// PUT, PATCH and DELETE without If-Match are refused with 428.
     pub require_if_match: bool,
     /// What a mutation on this route invalidates besides the route itself.
@@ -405,26 +408,6 @@ pub enum Relation {
     Route(RouteId),
     /// A path with the mutation's own parameters put in, such as `/products/{id}`, in all its forms.
     Path(String),
-}
-
-/// `[route.etag]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Etag {
-    /// Whether a computed entity-tag replaces the origin's: the table is there.
-    pub replace: bool,
-    /// JSON pointers (RFC 6901) left out of the hash; where not empty, the entity-tag is weak.
-    pub ignore: Vec<String>,
-    /// Response fields hashed beside the body; lower-case.
-    pub fields: Vec<String>,
-}
-
-/// `[route.last_modified]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LastModified {
-    /// The name of the JSON member that holds a time, anywhere in the body; empty: none.
-    pub field: String,
-    /// An IANA zone name for texts that carry none; empty: such texts are not read.
-    pub zone: String,
 }
 
 /// All routes, and the matcher over them.

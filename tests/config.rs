@@ -483,6 +483,19 @@ fn paths_without_a_route_inherit_nothing_that_loosens_or_rewrites() {
 }
 
 #[test]
+fn validators_are_added_unless_the_file_leaves_them_to_the_origin() {
+    let words = |text: &str| {
+        let loaded = sound(text);
+        [route(&loaded, "products").validators.word(), loaded.policy.routes.implicit().validators.word()]
+    };
+    assert_eq!(words(&with_route("")), ["add", "add"]);
+    assert_eq!(words(&with_route("validators = \"origin\"")), ["origin", "add"]);
+    assert_eq!(words(&format!("{}[defaults]\nvalidators = \"origin\"\n", with_route(""))), ["origin", "origin"]);
+    let refused = refused(&with_route("validators = \"origin\"\n[route.etag]\n"));
+    assert!(refused.contains("`etag` has no effect where validators is \"origin\""), "{refused}");
+}
+
+#[test]
 fn routes_of_one_entity_share_its_number() {
     let loaded = sound(&format!(
         "{ORIGIN}[[route]]\nname = \"a\"\npaths = [\"/a\"]\nentity = \"x\"\n[[route]]\nname = \"b\"\npaths = [\"/b\"]\n\

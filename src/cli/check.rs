@@ -230,6 +230,7 @@ fn cache_values(route: &Route) -> Vec<(&'static str, String)> {
         ("query.ignore", list(&route.query.ignore)),
         ("query.sort", route.query.sort.to_string()),
         ("set_cookie", route.set_cookie.word().to_owned()),
+        ("validators", route.validators.word().to_owned()),
         ("require_if_match", route.require_if_match.to_string()),
         ("etag", if route.etag.replace { "in place of the origin's" } else { "where the origin has none" }.to_owned()),
         ("etag.ignore", list(&route.etag.ignore)),

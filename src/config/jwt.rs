@@ -10,8 +10,9 @@ use super::Env;
 use super::error::{Place, Problem};
 use super::placed::{At, Key};
 use super::resolve::{credential, fetch, or};
+use super::shape::Shape;
 use super::value::show_duration;
-use super::written::{self, Reading, Shape, Table, closest, mismatch, place};
+use super::written::{self, Reading, Table, closest, mismatch, place};
 use crate::policy::jwt::{self, Algorithm, KeyKind, Misfit};
 use crate::policy::{Credential, Jwt};
 

@@ -7,6 +7,7 @@ mod jwt;
 mod placed;
 mod resolve;
 mod route;
+mod shape;
 mod value;
 mod written;
 

@@ -13,7 +13,8 @@ use super::error::{Place, Problem};
 use super::jwt;
 use super::placed::{At, Key, Text};
 use super::route::{self, Sources};
-use super::written::{self, Size, Written};
+use super::shape::Size;
+use super::written::{self, Written};
 use crate::policy::{Admin, Cache, Credential, HostField, Identity, Limits, Origin, Policy, Scope, Server, Tls, Token};
 
 const KIB: u64 = 1 << 10;

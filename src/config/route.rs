@@ -10,7 +10,7 @@ use super::resolve::{each, field_name, is_token, or};
 use super::written::{self, RouteKeys, Written, closest};
 use crate::policy::{
     EntityId, Etag, Freshness, IMPLICIT, LastModified, Mode, OriginCacheControl, Pattern, Query, Relation,
-    RequestCacheControl, Route, RouteId, Routes, Scope, SetCookie,
+    RequestCacheControl, Route, RouteId, Routes, Scope, SetCookie, Validators,
 };
 
 /// Where each written value of one route came from, by dotted key.
@@ -139,6 +139,7 @@ fn resolve(
         vary: vary(governed, from, problems),
         query: query(from, problems),
         set_cookie: from.or("set_cookie", |k| &k.set_cookie, SetCookie::Refuse),
+        validators: validators(from, problems),
         require_if_match: from.or("require_if_match", |k| &k.require_if_match, false),
         invalidates: relations(&patterns, base, names, from, problems),
         reads: methods("reads", from.texts("reads", |k| &k.reads), problems),
@@ -157,6 +158,7 @@ fn implicit(id: RouteId, written: &Written, text: &str, problems: &mut Vec<Probl
     let defaults = RouteKeys {
         settle: written.defaults.settle.clone(),
         vary: written.defaults.vary.clone(),
+        validators: written.defaults.validators.clone(),
         last_modified_field: written.defaults.last_modified_field.clone(),
         last_modified_zone: written.defaults.last_modified_zone.clone(),
         ..RouteKeys::default()
@@ -362,6 +364,16 @@ fn methods(key: &'static str, texts: Option<&[Text]>, problems: &mut Vec<Problem
 fn query_key(name: &str, from: &mut Inherit<'_>) -> Vec<String> {
     let texts = from.texts("query_key", |k| &k.query_key);
     texts.map_or_else(|| vec![name.to_owned()], |texts| texts.iter().map(|text| text.value.clone()).collect())
+}
+
+/// Whether validators are added. Where they are not, a route of its own cannot ask to replace the origin's by one.
+fn validators(from: &mut Inherit<'_>, problems: &mut Vec<Problem>) -> Validators {
+    let validators = from.or("validators", |k| &k.validators, Validators::Add);
+    if let (Validators::Origin, Some(At { place, .. })) = (validators, from.own.etag.said()) {
+        let what = "`etag` has no effect where validators is \"origin\": no entity-tag is computed";
+        problems.push(Problem::new(place, what, "leave it out, or write validators = \"add\""));
+    }
+    validators
 }
 
 fn etag(from: &mut Inherit<'_>, problems: &mut Vec<Problem>) -> Etag {

@@ -6,7 +6,7 @@ use crate::pipeline::exchange::Exchange;
 use crate::policy::{
     Admin, Cache, Credential, EntityId, Etag, Freshness, HostField, Identity, LastModified, Limits, Mode, Origin,
     OriginCacheControl, Pattern, PatternKind, Policy, Query, Relation, RequestCacheControl, Route, RouteId, Routes,
-    Scope, Server, SetCookie, Token,
+    Scope, Server, SetCookie, Token, Validators,
 };
 use crate::semantics::cache_status::CacheStatus;
 use std::time::Duration;
@@ -113,6 +113,7 @@ pub fn implicit() -> Route {
         vary: Vec::new(),
         query: Query::default(),
         set_cookie: SetCookie::Refuse,
+        validators: Validators::Add,
         require_if_match: false,
         invalidates: Vec::new(),
         reads: Vec::new(),

@@ -91,6 +91,7 @@ fn route(route: &Route, routes: &Routes) -> Value {
         "vary": route.vary,
         "query": { "ignore": route.query.ignore, "sort": route.query.sort },
         "set_cookie": word(route.set_cookie),
+        "validators": word(route.validators),
         "require_if_match": route.require_if_match,
         "invalidates": route.invalidates.iter().map(relation).collect::<Vec<_>>(),
         "reads": route.reads,

@@ -115,6 +115,7 @@ fn implicit() -> policy::Route {
         vary: Vec::new(),
         query: policy::Query::default(),
         set_cookie: policy::SetCookie::Refuse,
+        validators: policy::Validators::Add,
         require_if_match: false,
         invalidates: Vec::new(),
         reads: Vec::new(),

@@ -1,9 +1,7 @@
 //! Cache-Control (RFC 9111 §5.2, with the extensions of RFC 5861 and RFC 8246), what takes its place for this cache alone
 //! (RFC 9213), and Pragma (RFC 7234 §5.4).
 
-use super::targeted::{self, Argument};
-use super::{Fields, GREATEST, delta_seconds, list};
-use sfv::Dictionary;
+use super::{Fields, delta_seconds, list, targeted};
 use std::time::Duration;
 
 /// What a response asks of caches. Directives that are not known here are ignored (RFC 9111 §5.2.3).
@@ -33,52 +31,19 @@ pub struct ResponseDirectives {
     pub stale_while_revalidate: Option<Duration>,
     /// RFC 5861 §4; as [`stale_while_revalidate`](Self::stale_while_revalidate).
     pub stale_if_error: Option<Duration>,
-    /// Out of a targeted field: Cache-Control and Expires then say nothing to this cache.
+    /// Whether a [targeted](super::targeted) field said so: Expires then says nothing.
     pub targeted: bool,
 }
 
 impl ResponseDirectives {
-    /// What a response asks of this cache: "it MUST ignore the Cache-Control and Expires header fields in that response,
-    /// unless no valid, non-empty value is available from the listed header fields" (RFC 9213 §2.2).
+    /// What binds this cache: "the first (in target-list order) field with a valid, non-empty value", and Cache-Control
+    /// where there is none (RFC 9213 §2.2).
     pub fn of(fields: &Fields) -> Self {
-        match targeted::of(fields) {
-            Some(directives) => ResponseDirectives::targeted(&directives),
-            None => ResponseDirectives::of_every_cache(fields),
-        }
+        targeted::of(fields).unwrap_or_else(|| Self::for_all(fields))
     }
 
-    /// Reads a targeted field. "Implementations SHOULD NOT consume values that violate these inferred constraints"
-    /// (RFC 9213 §2.1), so that what is no word to be said without a value is not there; but a lifetime that cannot be
-    /// read is zero here as in Cache-Control, whose "semantics and precedence" (§2.2) a targeted field has.
-    fn targeted(directives: &Dictionary) -> Self {
-        let argument = |name: &str| directives.get(name).map(Argument::of);
-        let word = |name: &str| argument(name) == Some(Argument::None);
-        let word_or_names = |name: &str| matches!(argument(name), Some(Argument::None | Argument::Text));
-        let seconds = |name: &str| match argument(name) {
-            Some(Argument::Integer(number)) => u64::try_from(number).ok().map(|n| Duration::from_secs(n.min(GREATEST))),
-            _ => None,
-        };
-        let lifetime = |name: &str| argument(name).map(|_| seconds(name).unwrap_or_default());
-        ResponseDirectives {
-            no_store: word("no-store"),
-            no_cache: word_or_names("no-cache"),
-            private: word_or_names("private"),
-            public: word("public"),
-            must_revalidate: word("must-revalidate"),
-            proxy_revalidate: word("proxy-revalidate"),
-            must_understand: word("must-understand"),
-            no_transform: word("no-transform"),
-            immutable: word("immutable"),
-            max_age: lifetime("max-age"),
-            s_maxage: lifetime("s-maxage"),
-            stale_while_revalidate: seconds("stale-while-revalidate"),
-            stale_if_error: seconds("stale-if-error"),
-            targeted: true,
-        }
-    }
-
-    /// What a response asks of every cache: all its Cache-Control lines.
-    pub fn of_every_cache(fields: &Fields) -> Self {
+    /// What is said to every cache: reads all Cache-Control lines of a response.
+    pub fn for_all(fields: &Fields) -> Self {
         let mut found = ResponseDirectives::default();
         for (name, argument) in directives(fields) {
             let seconds = argument.and_then(seconds);
@@ -286,7 +251,8 @@ mod tests {
         assert_eq!(of(all), expected);
         assert_eq!(of("no-store"), ResponseDirectives { no_store: true, ..only });
         assert_eq!(of("none"), only);
-        assert_eq!(of("no-store=?0, no-cache=1, private=a, public=\"x\", stale-if-error=1.0"), only);
+        let forbidden = ResponseDirectives { no_cache: true, private: true, ..only };
+        assert_eq!(of("no-store=?0, no-cache=1, private=a, public=\"x\", stale-if-error=1.0"), forbidden);
         for odd in ["max-age=1.5", "max-age=\"1\"", "max-age=-1", "max-age=a", "max-age", "max-age=(1)"] {
             assert_eq!(of(odd), ResponseDirectives { max_age: secs(0), ..only }, "{odd}");
         }

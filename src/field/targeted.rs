@@ -1,54 +1,77 @@
-//! Targeted Cache-Control fields (RFC 9213): what a response asks of this cache and of caches of its kind, apart from what
-//! it asks of all others.
+//! Targeted cache control (RFC 9213): what an origin says to this cache, or to caches of its kind, and to no other.
 
 use super::Fields;
-use sfv::{BareItem, Dictionary, ListEntry, Parser};
+use super::cache_control::ResponseDirectives;
+use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
+use std::time::Duration;
 
 /// "A target list is an ordered list of the targeted field names that it uses for caching policy, with the order
 /// reflecting priority from most applicable to least" (RFC 9213 §2.2).
 pub const TARGETS: [&str; 2] = ["freshgate-cache-control", "cdn-cache-control"];
 
-/// The directives of the first targeted field that says anything: "the cache MUST select the first (in target-list order)
-/// field with a valid, non-empty value" (RFC 9213 §2.2).
-pub fn of(fields: &Fields) -> Option<Dictionary> {
-    TARGETS.iter().find_map(|name| dictionary(fields, name))
+/// "The cache MUST select the first (in target-list order) field with a valid, non-empty value and use its value to
+/// determine the caching policy for the response" (RFC 9213 §2.2); `None` where there is no such field.
+pub fn of(fields: &Fields) -> Option<ResponseDirectives> {
+    TARGETS.iter().find_map(|name| dictionary(fields, name)).map(|dictionary| directives(&dictionary))
 }
 
-/// "If a targeted field in a given response is empty, or a parsing error is encountered, that field MUST be ignored by the
-/// cache" (RFC 9213 §2.1). Its lines are one value: "parsers MUST combine all field lines in the same section … that
-/// case-insensitively match the field name into one comma-separated field-value" (RFC 8941 §4.2).
+/// "If a targeted field in a given response is empty, or a parsing error is encountered, that field MUST be ignored by
+/// the cache" (RFC 9213 §2.1).
 fn dictionary(fields: &Fields, name: &str) -> Option<Dictionary> {
-    let mut lines = fields.get_all(name);
-    let first = lines.next()?;
-    let whole = lines.fold(first.to_vec(), |whole, line| [&whole, &b", "[..], line].concat());
-    Parser::parse_dictionary(&whole).ok().filter(|directives| !directives.is_empty())
+    if !fields.contains(name) {
+        return None;
+    }
+    // "Parsers MUST combine all field lines in the same section that case-insensitively match the field name into one
+    // comma-separated field-value" (RFC 8941 §4.2).
+    let lines: Vec<&[u8]> = fields.get_all(name).collect();
+    let dictionary = Parser::parse_dictionary(&lines.join(&b", "[..])).ok()?;
+    (!dictionary.is_empty()).then_some(dictionary)
 }
 
-/// What a directive has after its name. "Parameters received on cache directives are to be ignored" (RFC 9213 §2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Argument {
-    /// Boolean true: there is none.
-    None,
-    /// A String, as of field names.
-    Text,
-    Integer(i64),
-    /// What no directive takes.
-    Odd,
-}
-
-impl Argument {
-    /// The argument of a member of the dictionary.
-    pub fn of(member: &ListEntry) -> Self {
-        let ListEntry::Item(item) = member else { return Argument::Odd };
-        match &item.bare_item {
-            BareItem::Boolean(true) => Argument::None,
-            BareItem::String(_) => Argument::Text,
-            BareItem::Integer(number) => Argument::Integer(*number),
-            BareItem::Boolean(false) | BareItem::Decimal(_) | BareItem::Token(_) | BareItem::ByteSeq(_) => {
-                Argument::Odd
-            }
+/// "The semantics and precedence of cache directives in a targeted field are the same as those in Cache-Control"
+/// (RFC 9213 §2.2), and "implementations SHOULD NOT consume values that violate" their types (§2.1): what allows
+/// something counts in its own type alone. What forbids counts in every form but `?0`, since a cache may always do less.
+fn directives(dictionary: &Dictionary) -> ResponseDirectives {
+    let mut found = ResponseDirectives { targeted: true, ..Default::default() };
+    for (name, value) in dictionary {
+        let forbids = bare(value) != Some(&BareItem::Boolean(false));
+        let allows = bare(value) == Some(&BareItem::Boolean(true));
+        let seconds = bare(value).and_then(seconds);
+        match name.as_str() {
+            "no-store" => found.no_store = forbids,
+            "no-cache" => found.no_cache = forbids,
+            "private" => found.private = forbids,
+            "must-revalidate" => found.must_revalidate = forbids,
+            "proxy-revalidate" => found.proxy_revalidate = forbids,
+            "no-transform" => found.no_transform = forbids,
+            "public" => found.public = allows,
+            "must-understand" => found.must_understand = allows,
+            "immutable" => found.immutable = allows,
+            // "Caches are encouraged to consider responses that have invalid freshness information to be stale"
+            // (RFC 9111 §4.2.1).
+            "max-age" => found.max_age = Some(seconds.unwrap_or_default()),
+            "s-maxage" => found.s_maxage = Some(seconds.unwrap_or_default()),
+            "stale-while-revalidate" => found.stale_while_revalidate = seconds,
+            "stale-if-error" => found.stale_if_error = seconds,
+            _ => {}
         }
     }
+    found
+}
+
+/// The value of a member, whose parameters "are to be ignored" (RFC 9213 §2.1); `None` for an inner list.
+fn bare(value: &ListEntry) -> Option<&BareItem> {
+    match value {
+        ListEntry::Item(Item { bare_item, .. }) => Some(bare_item),
+        ListEntry::InnerList(_) => None,
+    }
+}
+
+/// delta-seconds as an Integer, at most 2^31 (RFC 9111 §1.2.2).
+fn seconds(value: &BareItem) -> Option<Duration> {
+    const GREATEST: u64 = 1 << 31;
+    let seconds = u64::try_from(value.as_int()?).ok()?;
+    Some(Duration::from_secs(seconds.min(GREATEST)))
 }
 
 #[cfg(test)]
@@ -56,68 +79,88 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn names(lines: &[(&str, &str)]) -> Option<Vec<String>> {
-        let fields = lines.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        of(&fields).map(|directives| directives.keys().cloned().collect())
+    const OURS: &str = "Freshgate-Cache-Control";
+    const CDN: &str = "CDN-Cache-Control";
+    const ALL: (&str, &str) = ("Cache-Control", "max-age=1");
+
+    fn said(lines: &[(&str, &str)]) -> ResponseDirectives {
+        ResponseDirectives::of(&lines.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
     }
 
-    #[track_caller]
-    fn check(lines: &[(&str, &str)], expected: Option<&[&str]>) {
-        let expected = expected.map(|names| names.iter().map(|name| name.to_string()).collect());
-        assert_eq!(names(lines), expected, "{lines:?}");
-    }
-
-    #[test]
-    fn the_field_for_this_cache_outranks_the_one_for_its_kind() {
-        let (ours, cdns) = (("Freshgate-Cache-Control", "max-age=1"), ("CDN-Cache-Control", "no-store"));
-        check(&[cdns, ours], Some(&["max-age"]));
-        check(&[cdns], Some(&["no-store"]));
-        check(&[("Other-Cache-Control", "no-store"), ("Cache-Control", "no-store")], None);
+    const fn secs(n: u64) -> Option<Duration> {
+        Some(Duration::from_secs(n))
     }
 
     #[test]
-    fn a_field_that_is_empty_or_no_dictionary_is_not_there() {
-        for odd in ["", " ", "max-age=60,", "max-age = 60", "Max-Age=60", "max-age='60'", "é", ","] {
-            check(&[("CDN-Cache-Control", odd)], None);
-            check(&[("Freshgate-Cache-Control", odd), ("CDN-Cache-Control", "private")], Some(&["private"]));
+    fn the_first_field_of_the_target_list_that_says_anything_counts_alone() {
+        let max_age = |lines: &[_]| said(lines).max_age;
+        assert_eq!(max_age(&[ALL]), secs(1));
+        assert_eq!(max_age(&[ALL, (CDN, "max-age=2")]), secs(2));
+        assert_eq!(max_age(&[ALL, (CDN, "max-age=2"), (OURS, "max-age=3")]), secs(3));
+        assert_eq!(max_age(&[ALL, (CDN, "max-age=2"), (OURS, "")]), secs(2));
+        assert_eq!(max_age(&[ALL, (CDN, "no-cache"), (OURS, "an-extension")]), None, "it says nothing that is known");
+        assert_eq!(max_age(&[ALL, ("Other-Cache-Control", "max-age=2")]), secs(1), "this target is another's");
+    }
+
+    #[test]
+    fn what_is_no_dictionary_is_ignored() {
+        for value in ["", " ", ",", "max-age=2,", "max-age=2, &&&&&", "MaX-aGe=2", "max-age =2", "max-age= 2", "é", "="]
+        {
+            assert_eq!(said(&[ALL, (CDN, value)]), said(&[ALL]), "{value}");
         }
     }
 
     #[test]
-    fn lines_are_one_value() {
-        let line = |value| ("CDN-Cache-Control", value);
-        check(&[line("max-age=60"), line("private")], Some(&["max-age", "private"]));
-        check(&[line("max-age=60"), line("priv ate")], None);
-        check(&[line("max-age=60"), line("")], None);
+    fn several_lines_are_one_dictionary_in_which_the_last_of_two_values_counts() {
+        let two = said(&[(CDN, "max-age=1, no-cache"), (CDN, "max-age=2")]);
+        assert_eq!((two.max_age, two.no_cache), (secs(2), true));
+        assert_eq!(said(&[ALL, (CDN, "max-age=2"), (CDN, "&")]), said(&[ALL]));
     }
 
     #[test]
-    fn arguments_are_what_their_type_is() {
-        for (text, expected) in [
-            ("a", Argument::None),
-            ("a;b=1", Argument::None),
-            ("a=?1", Argument::None),
-            ("a=\"b, c\"", Argument::Text),
-            ("a=60", Argument::Integer(60)),
-            ("a=60;b", Argument::Integer(60)),
-            ("a=-1", Argument::Integer(-1)),
-            ("a=?0", Argument::Odd),
-            ("a=1.5", Argument::Odd),
-            ("a=b", Argument::Odd),
-            ("a=(60)", Argument::Odd),
-            ("a=:YQ==:", Argument::Odd),
-        ] {
-            let parsed = Parser::parse_dictionary(text.as_bytes()).expect("a valid dictionary");
-            assert_eq!(Argument::of(&parsed["a"]), expected, "{text}");
+    fn every_directive_is_found() {
+        let all = said(&[(
+            CDN,
+            "no-store, no-cache, private, public, must-revalidate, proxy-revalidate, must-understand, no-transform, \
+             immutable, max-age=1;a=b, s-maxage=2, stale-while-revalidate=3, stale-if-error=4, other=5",
+        )]);
+        let expected = ResponseDirectives {
+            no_store: true,
+            no_cache: true,
+            private: true,
+            public: true,
+            must_revalidate: true,
+            proxy_revalidate: true,
+            must_understand: true,
+            no_transform: true,
+            immutable: true,
+            max_age: secs(1),
+            s_maxage: secs(2),
+            stale_while_revalidate: secs(3),
+            stale_if_error: secs(4),
+            targeted: true,
+        };
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn what_forbids_counts_in_any_type_and_what_allows_in_its_own() {
+        for value in ["no-store", "no-store=?1", "no-store=1", "no-store=\"x\"", "no-store=(a b)"] {
+            assert!(said(&[(CDN, value)]).no_store, "{value}");
         }
+        assert!(!said(&[(CDN, "no-store=?0")]).no_store);
+        assert!(said(&[(CDN, "public")]).public && !said(&[(CDN, "public=1")]).public);
+        for value in ["max-age=\"10\"", "max-age=1.5", "max-age", "max-age=-1", "max-age=(1)"] {
+            assert_eq!(said(&[(CDN, value)]).max_age, secs(0), "{value}");
+        }
+        assert_eq!(said(&[(CDN, "max-age=99999999999")]).max_age, secs(1 << 31));
+        assert_eq!(said(&[(CDN, "stale-if-error=\"9\"")]).stale_if_error, None);
     }
 
     proptest! {
         #[test]
-        fn no_octets_panic(ours: Vec<u8>, cdns: Vec<u8>, text in "[a-c0-9=\"?:;, ()*.-]{0,40}") {
-            for line in [ours, text.into_bytes()] {
-                of(&[("freshgate-cache-control", line), ("cdn-cache-control", cdns.clone())].into_iter().collect());
-            }
+        fn no_octets_panic(lines: Vec<Vec<u8>>) {
+            of(&lines.into_iter().map(|line| (CDN, line)).collect());
         }
     }
 }

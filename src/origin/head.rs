@@ -34,7 +34,9 @@ pub fn take(buffer: &mut BytesMut) -> Result<Option<Received>, String> {
             (length, status, response.version == Some(1), reason_of(&buffer[..length]), section)
         }
     };
-    if !(100..600).contains(&status) {
+    // "Values outside the range 100..599 are invalid. Implementations often use three-digit integer values outside of that
+    // range (i.e., 600..999) for internal communication of non-HTTP status" (RFC 9110 §15): passed on as they came.
+    if !(100..1000).contains(&status) {
         return Err(format!("the status {status}, which is none"));
     }
     let head = buffer.split_to(length).freeze();
@@ -114,11 +116,19 @@ mod tests {
     }
 
     #[test]
+    fn a_status_that_http_does_not_know_is_kept() {
+        for status in [100, 299, 599, 600, 999] {
+            let wire = format!("HTTP/1.1 {status} Odd\r\n\r\n");
+            let received = taken(wire.as_bytes()).expect("a head").expect("a complete head");
+            assert_eq!(received.head.status, status);
+        }
+    }
+
+    #[test]
     fn what_is_not_http() {
         for wire in [
             &b"SSH-2.0-OpenSSH\r\n\r\n"[..],
             b"HTTP/1.1 99 Low\r\n\r\n",
-            b"HTTP/1.1 600 High\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nA: b\0c\r\n\r\n",

@@ -9,6 +9,7 @@ use crate::semantics::cache_status::CacheStatus;
 use crate::semantics::freshness;
 use crate::semantics::precondition::Evaluated;
 use crate::semantics::stored_response::Response;
+use bytes::Bytes;
 
 /// Fields that describe the content: a 304 has none, "unless said metadata exists for the purpose of guiding cache
 /// updates" (RFC 9110 §15.4.5).
@@ -36,8 +37,7 @@ pub fn of(
     }
     if freshness::governs(response.status, route) && !freshness::is_outranked(&fields, route) {
         // What `fresh` governs is fresh here and nowhere else: the next cache cannot be purged.
-        fields.set("Cache-Control", route.client_cache_control.clone());
-        without_lifetime(&mut fields);
+        say_alone(&mut fields, route.client_cache_control.clone());
     }
     // "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age header
     // field" (RFC 9111 §4). One that was just fetched shows an age where it came with one.
@@ -95,14 +95,14 @@ fn without_representation(fields: &mut Fields) {
 /// stored (RFC 9111 §3), and a stored refusal would answer requests without that condition too.
 fn about_one_request(fields: &mut Fields) {
     without_representation(fields);
-    fields.set("Cache-Control", "no-store");
-    without_lifetime(fields);
+    say_alone(fields, "no-store");
     fields.push("Content-Length", "0");
 }
 
-/// Takes out what would tell other caches more than Cache-Control now does, that for caches of this one's kind with it:
-/// "they MAY remove it when this is undesirable" (RFC 9213 §3).
-fn without_lifetime(fields: &mut Fields) {
+/// Says this to every cache and client, and nothing else that any of them might hear instead: a targeted field is what a
+/// CDN would use in place of Cache-Control (RFC 9213 §2.2).
+fn say_alone(fields: &mut Fields, cache_control: impl Into<Bytes>) {
+    fields.set("Cache-Control", cache_control);
     for name in ["expires", "pragma"].iter().chain(&TARGETS) {
         fields.remove(name);
     }

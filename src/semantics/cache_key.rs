@@ -9,6 +9,11 @@ use crate::policy::{Query, Route, Scope};
 use crate::semantics::request::{CallerKey, Request};
 use std::sync::Arc;
 
+/// Selecting fields whose values mean the same in any case: language ranges (RFC 4647 §2), content codings (RFC 9110
+/// §8.4.1) and charsets (RFC 9110 §8.3.2), weights included. The order of their members is left alone: "some recipients
+/// treat the order in which language tags are listed as an indication of descending priority" (RFC 9110 §12.5.4).
+const CASE_INSENSITIVE: [&str; 3] = ["accept-language", "accept-encoding", "accept-charset"];
+
 /// Where a response may be shared: the part of the key that keeps callers apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Partition {
@@ -111,8 +116,9 @@ pub fn of_route(request: &Request, route: &Route) -> CacheKey {
     CacheKey(parts.bytes.into())
 }
 
-/// The key of one variant: the primary key and the values of the fields that Vary names, white space around members
-/// and the split into lines set aside, as RFC 9111 §4.1 allows.
+/// The key of one variant: the primary key and the values of the fields that Vary names. White space around members, the
+/// split into lines, and "case-normalization, where values are defined to be case-insensitive" are what RFC 9111 §4.1
+/// allows to be set aside.
 pub fn variant(primary: &CacheKey, names: &[String], fields: &Fields) -> CacheKey {
     let mut parts = Parts::new(primary.len() + 32 * names.len());
     parts.add(&primary.0);
@@ -170,6 +176,9 @@ impl Parts {
         for member in crate::field::list(fields.get_all(name)) {
             value.extend_from_slice(member);
             value.push(b',');
+        }
+        if CASE_INSENSITIVE.contains(&name) {
+            value.make_ascii_lowercase();
         }
         self.add(&value);
     }

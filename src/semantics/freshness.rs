@@ -94,12 +94,11 @@ pub fn governs(status: u16, route: &Route) -> bool {
 }
 
 /// Whether the origin's own words outrank `fresh` where its route lets them: what no-store and no-cache say to this cache,
-/// they say to the next one and to the client's.
+/// they say to the next one and to the client's. What is said to all of them counts even if this one was told otherwise.
 pub fn is_outranked(fields: &Fields, route: &Route) -> bool {
-    let forbids = |directives: ResponseDirectives| directives.no_store || directives.no_cache;
-    // What is said to this cache alone takes nothing back of what is said to all others (RFC 9213 §2.2).
-    let forbidden = forbids(ResponseDirectives::of(fields)) || forbids(ResponseDirectives::of_every_cache(fields));
-    route.origin_cache_control == OriginCacheControl::Respect && forbidden
+    let forbids = |says: ResponseDirectives| says.no_store || says.no_cache;
+    let forbidden = forbids(ResponseDirectives::of(fields)) || forbids(ResponseDirectives::for_all(fields));
+    forbidden && route.origin_cache_control == OriginCacheControl::Respect
 }
 
 /// How long `response` is fresh. Where the route [governs] its status, the origin's lifetimes count for
@@ -118,7 +117,8 @@ pub fn lifetime(response: &Response, route: &Route) -> Lifetime {
         return Lifetime { length, source: Source::MaxAge };
     }
     // "If the Expires response header field is present, use its value minus the value of the Date response header
-    // field". One that cannot be read, or is not alone, is "a time in the past" (RFC 9111 §5.3).
+    // field". One that cannot be read, or is not alone, is "a time in the past" (RFC 9111 §5.3). Where a targeted field
+    // speaks, the cache "MUST ignore the Cache-Control and Expires header fields in that response" (RFC 9213 §2.2).
     if response.fields.contains("expires") && !directives.targeted {
         let expires = HttpDate::of(&response.fields, "expires", received(response));
         let length = expires.map_or(Duration::ZERO, |expires| between(date(response), expires));

@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::field::Fields;
 use crate::policy::{
     EntityId, Etag, Freshness, LastModified, Mode, OriginCacheControl, Pattern, Query, RequestCacheControl, Route,
-    RouteId, Routes, Scope, SetCookie,
+    RouteId, Routes, Scope, SetCookie, Validators,
 };
 use crate::semantics::request::{Request, Scheme, Version};
 use crate::semantics::stored_response::{ContentHash, Modified, Response, Validator};
@@ -61,6 +61,7 @@ pub fn plain() -> Route {
         vary: Vec::new(),
         query: Query::default(),
         set_cookie: SetCookie::Refuse,
+        validators: Validators::Add,
         require_if_match: false,
         invalidates: Vec::new(),
         reads: Vec::new(),

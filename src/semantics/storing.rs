@@ -12,7 +12,7 @@ use crate::field::date::HttpDate;
 use crate::field::entity_tag::EntityTag;
 use crate::field::vary::Vary;
 use crate::message::{Framing, Head};
-use crate::policy::{Credential, Freshness, OriginCacheControl, RequestCacheControl, Route, SetCookie};
+use crate::policy::{Credential, Freshness, OriginCacheControl, RequestCacheControl, Route, SetCookie, Validators};
 use crate::semantics::cache_key::Partition;
 use crate::semantics::cache_status::Detail;
 use crate::semantics::freshness;
@@ -129,7 +129,7 @@ pub fn received(
     let no_store = directives.no_store && !ignores(route);
     // Where the route strips the cookie, what is stored is for all readers and all times.
     let cookies = fields.contains("set-cookie") && route.set_cookie == SetCookie::Refuse;
-    let computes = head.status == 200 && !no_store && !cookies;
+    let computes = route.validators == Validators::Add && head.status == 200 && !no_store && !cookies;
     let tag = validator_of(&fields, body, content, route, computes);
     let modified = modified(&fields, body, route, computes, &tag, previous, *response_time, claim);
     if !matches!(tag, Validator::Absent) {
@@ -158,7 +158,9 @@ fn validator_of(fields: &Fields, body: &Bytes, content: ContentHash, route: &Rou
     let replaces = route.etag.replace && computes;
     match EntityTag::of(fields) {
         Some(tag) if !replaces => Validator::Origin(tag),
-        // A line that is no entity-tag, and two lines, count as none.
+        // A line that is no entity-tag, and two lines, name nothing. But in plain mode "nothing it sent is rewritten.
+        // Validators are added where the origin sent none", and it did send something.
+        None if !replaces && route.freshness == Freshness::Origin && fields.contains("etag") => Validator::Absent,
         _ if computes => Validator::Computed(validator::entity_tag(body, content, fields, &route.etag)),
         _ => Validator::Absent,
     }
@@ -327,7 +329,8 @@ fn forbids_storing(request: &Request, route: &Route) -> bool {
 
 /// Whether the origin itself said how long the response is fresh.
 fn explicit(fields: &Fields, directives: &ResponseDirectives) -> bool {
-    directives.s_maxage.is_some() || directives.max_age.is_some() || fields.contains("expires") && !directives.targeted
+    let expires = fields.contains("expires") && !directives.targeted;
+    directives.s_maxage.is_some() || directives.max_age.is_some() || expires
 }
 
 fn ignores(route: &Route) -> bool {
@@ -632,14 +635,31 @@ mod tests {
 
     #[test]
     fn a_tag_is_computed_where_the_origin_sent_none_that_can_be_read() {
-        for lines in [&[][..], &[("ETag", "bare")], &[("ETag", "\"a\""), ("ETag", "\"b\"")]] {
-            let response = received_by(&plain(), lines, "{}", None);
+        let replacing = Route { etag: Etag { replace: true, ..Etag::default() }, ..plain() };
+        let unreadable = [&[("ETag", "bare")][..], &[("ETag", "\"a\""), ("ETag", "\"b\"")]];
+        for (lines, route) in unreadable.map(|lines| (lines, fresh())).into_iter().chain([
+            (&[][..], plain()),
+            (&[("ETag", "bare")], replacing.clone()),
+            (&[("ETag", "\"a\"")], replacing),
+        ]) {
+            let response = received_by(&route, lines, "{}", None);
             assert!(matches!(response.validator, Validator::Computed(_)), "{lines:?}");
             assert!(!response.fields.contains("etag"));
         }
-        let replacing = Route { etag: Etag { replace: true, ..Etag::default() }, ..plain() };
-        let response = received_by(&replacing, &[("ETag", "\"a\"")], "{}", None);
-        assert!(matches!(response.validator, Validator::Computed(_)));
+        for lines in unreadable {
+            let response = received_by(&plain(), lines, "{}", None);
+            assert_eq!((response.validator, response.modified), (Validator::Absent, Modified::Absent), "{lines:?}");
+            assert_eq!(response.fields.get_all("etag").count(), lines.len(), "plain mode rewrites nothing");
+        }
+    }
+
+    #[test]
+    fn validators_that_are_left_to_the_origin_are_not_computed() {
+        let route = Route { validators: Validators::Origin, ..fresh() };
+        let response = received_by(&route, &[], "{}", None);
+        assert_eq!((response.validator, response.modified), (Validator::Absent, Modified::Absent));
+        let response = received_by(&route, &[("ETag", "\"a\"")], "{}", None);
+        assert!(matches!(response.validator, Validator::Origin(_)));
     }
 
     #[test]

@@ -35,7 +35,7 @@ use toml::{Table, Value};
 const METHODS: [&str; 8] = ["get", "head", "put", "post", "patch", "delete", "options", "propfind"];
 
 /// Fields that are a key of their own wherever fields may stand; others stand in `fields`.
-const FIELDS: [&str; 41] = [
+const FIELDS: [&str; 43] = [
     "accept",
     "accept-encoding",
     "accept-language",
@@ -44,6 +44,7 @@ const FIELDS: [&str; 41] = [
     "age",
     "authorization",
     "cache-control",
+    "cdn-cache-control",
     "connection",
     "content-encoding",
     "content-length",
@@ -54,6 +55,7 @@ const FIELDS: [&str; 41] = [
     "date",
     "etag",
     "expires",
+    "freshgate-cache-control",
     "host",
     "if-match",
     "if-modified-since",
