@@ -84,8 +84,8 @@ pub fn about_this_hop(request: &Request, trusted: &[IpNet]) -> [(&'static str, V
 /// word (`Forwarded`, `X-Forwarded-Prefix` and the like) may not.
 pub fn is_believed(name: &[u8], request: &Request, trusted: &[IpNet]) -> bool {
     let own = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
-    let forwarding =
-        name.eq_ignore_ascii_case(b"forwarded") || name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-");
+    let begins = |beginning: &[u8]| name.get(..beginning.len()).is_some_and(|b| b.eq_ignore_ascii_case(beginning));
+    let forwarding = name.eq_ignore_ascii_case(b"forwarded") || begins(b"x-forwarded-");
     !forwarding
         || own.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
         || is_trusted(request.client, trusted)

@@ -401,7 +401,7 @@ impl Store {
 /// The bytes that an entry takes.
 fn weight(name: &Name, held: &Held) -> usize {
     let name = match name {
-        Name::Resource(key) => allocated(COUNTS + key.len()),
+        Name::Resource(key) => allocated(COUNTS + key.size()),
         Name::Body(_) => 0,
     };
     let held = match held {
@@ -416,7 +416,7 @@ fn weight(name: &Name, held: &Held) -> usize {
             [COUNTS + size_of::<Stored>(), size_of_val(lines), texts, 2 * COUNTS, response.reason.len(), tag, since]
                 .into_iter()
                 .chain(place)
-                .chain([slots.len() * size_of::<u32>()])
+                .chain([slots.size()])
                 .map(allocated)
                 .sum()
         }
