@@ -234,4 +234,19 @@ mod tests {
             ],
         );
     }
+
+    #[test]
+    fn what_a_trusted_proxy_was_asked_is_what_is_asked() {
+        let asked = |lines: &[(&'static str, &'static str)], trusted: &str| {
+            let asked = as_asked(&request(lines), &[trusted.parse().expect("a network")]);
+            format!("{}://{}", asked.scheme.as_str(), asked.authority)
+        };
+        let (proxy, stranger) = ("192.0.2.0/24", "10.0.0.0/8");
+        let plain = [("X-Forwarded-Proto", "http, https"), ("X-Forwarded-Host", "Shop.test:80, p.example")];
+        assert_eq!(asked(&plain, proxy), "http://shop.test");
+        assert_eq!(asked(&plain, stranger), "https://shop.example");
+        assert_eq!(asked(&[("X-Forwarded-Proto", "HTTPS"), ("X-Forwarded-Host", "a:443")], proxy), "https://a");
+        assert_eq!(asked(&[("X-Forwarded-Proto", "ftp"), ("X-Forwarded-Host", "a:80")], proxy), "https://a:80");
+        assert_eq!(asked(&[], proxy), "https://shop.example");
+    }
 }
