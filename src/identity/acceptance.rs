@@ -39,7 +39,7 @@ impl<M: Clone + Send + Sync + 'static> Default for Acceptances<M> {
         let weight = |(_, admission): &([u8; 16], Admission), _: &Accepted<M>| {
             let key = match admission {
                 Admission::Anywhere => 0,
-                Admission::Route(key) | Admission::Url(key) => key.len(),
+                Admission::Route(key) | Admission::Url(key) => key.size(),
             };
             u32::try_from(OVERHEAD + key).unwrap_or(u32::MAX)
         };

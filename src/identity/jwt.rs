@@ -62,28 +62,6 @@ pub enum Rejected {
     Audience,
 }
 
-impl Rejected {
-    /// One word, for records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Rejected::Absent => "absent",
-            Rejected::Repeated => "repeated",
-            Rejected::Scheme => "scheme",
-            Rejected::TooLong => "too-long",
-            Rejected::Malformed => "malformed",
-            Rejected::Critical => "critical",
-            Rejected::Algorithm => "algorithm",
-            Rejected::UnknownKey => "unknown-key",
-            Rejected::Signature => "signature",
-            Rejected::NoExpiry => "no-expiry",
-            Rejected::Expired => "expired",
-            Rejected::NotYet => "not-yet",
-            Rejected::Issuer => "issuer",
-            Rejected::Audience => "audience",
-        }
-    }
-}
-
 /// What a token proved, for as long as it lives. It may be kept: who still presents the same octets need not have their
 /// signature checked again, only [the time](Self::holds_at).
 #[derive(Clone, PartialEq, Eq)]

@@ -94,8 +94,8 @@ pub fn forwards_left(request: &Request) -> Option<u64> {
 /// word (`Forwarded`, `X-Forwarded-Prefix` and the like) may not.
 pub fn is_believed(name: &[u8], request: &Request, trusted: &[IpNet]) -> bool {
     let own = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
-    let forwarding =
-        name.eq_ignore_ascii_case(b"forwarded") || name.len() > 12 && name[..12].eq_ignore_ascii_case(b"x-forwarded-");
+    let begins = |beginning: &[u8]| name.get(..beginning.len()).is_some_and(|b| b.eq_ignore_ascii_case(beginning));
+    let forwarding = name.eq_ignore_ascii_case(b"forwarded") || begins(b"x-forwarded-");
     !forwarding
         || own.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
         || is_trusted(request.client, trusted)
@@ -258,5 +258,20 @@ mod tests {
                 OWN[0],
             ],
         );
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_was_asked_is_what_is_asked() {
+        let asked = |lines: &[(&'static str, &'static str)], trusted: &str| {
+            let asked = as_asked(&request(lines), &[trusted.parse().expect("a network")]);
+            format!("{}://{}", asked.scheme.as_str(), asked.authority)
+        };
+        let (proxy, stranger) = ("192.0.2.0/24", "10.0.0.0/8");
+        let plain = [("X-Forwarded-Proto", "http, https"), ("X-Forwarded-Host", "Shop.test:80, p.example")];
+        assert_eq!(asked(&plain, proxy), "http://shop.test");
+        assert_eq!(asked(&plain, stranger), "https://shop.example");
+        assert_eq!(asked(&[("X-Forwarded-Proto", "HTTPS"), ("X-Forwarded-Host", "a:443")], proxy), "https://a");
+        assert_eq!(asked(&[("X-Forwarded-Proto", "ftp"), ("X-Forwarded-Host", "a:80")], proxy), "https://a:80");
+        assert_eq!(asked(&[], proxy), "https://shop.example");
     }
 }

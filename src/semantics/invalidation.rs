@@ -576,6 +576,7 @@ mod tests {
         }
         check_named(&[("Location", "http://shop.test")], &[path("/")]);
         check_named(&[("Location", "/elsewhere")], &[path("/elsewhere")]);
+        check_named(&[("Location", "/x//y/..")], &[path("/x/")]);
         check_named(&[("Location", "/from/http://other.test/x")], &[path("/from/http://other.test/x")]);
         let both = [("Location", "/items/7"), ("Content-Location", "/x")];
         check_named(&both, &[item(ITEMS, "7"), path("/items/7"), path("/x")]);

@@ -220,6 +220,8 @@ mod tests {
     const BEFORE: &str = "Thu, 01 Jan 2026 00:00:09 GMT";
     const THEN: &str = "Thu, 01 Jan 2026 00:00:10 GMT";
     const AFTER: &str = "Thu, 01 Jan 2026 00:00:11 GMT";
+    /// [`NOW`]
+    const PRESENT: &str = "Thu, 01 Jan 2026 00:01:40 GMT";
     const FUTURE: &str = "Thu, 01 Jan 2026 00:01:41 GMT";
     /// [`THEN`]
     const MODIFIED: HttpDate = HttpDate(NOW - 90);
@@ -313,6 +315,7 @@ mod tests {
     #[test]
     fn if_modified_since_in_the_future_is_ignored_unless_the_origin_said_just_that() {
         check(&[("If-Modified-Since", FUTURE)], Full);
+        check(&[("If-Modified-Since", PRESENT)], NotModified);
         let ahead = Case { modified: Modified::Origin(HttpDate(NOW + 1)), ..Case::default() };
         ahead.check(&[("If-Modified-Since", FUTURE)], NotModified);
     }

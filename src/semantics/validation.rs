@@ -334,10 +334,17 @@ mod tests {
         let head = fields(&[DATE, ("Age", "30"), ("ETag", STRONG), ("Last-Modified", "Thu, 01 Jan 2026 00:00:05 GMT")]);
         let after = freshen(&before, &head, &plain(), at(9), at(10)).expect("the entity-tag is the same");
         assert_eq!((after.request_time, after.response_time), (at(9), at(10)));
-        assert_eq!(after.initial_age, Duration::from_secs(31));
+        assert_eq!((after.initial_age, after.aged), (Duration::from_secs(31), true));
         assert_eq!(after.modified, Modified::Origin(HttpDate(THEN.0 + 5)));
         assert_eq!(after.validator, before.validator);
         assert_eq!((after.content, after.content_length, after.status), (before.content, 10, 200));
+    }
+
+    #[test]
+    fn a_304_without_an_age_is_the_origin_s_own_whatever_it_freshens() {
+        let before = Response { aged: true, ..stored(Validator::Origin(tag(STRONG)), Modified::Absent) };
+        let after = freshen(&before, &fields(&[DATE]), &plain(), at(9), at(10)).expect("it names no other");
+        assert!(!after.aged);
     }
 
     #[test]

@@ -283,6 +283,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_may_be_of_any_length_beside_configured_fields() {
+        let policy = etag(&["/t"], &["x"]);
+        let of = |body| tagged(body, &policy, &[("X", "1")]);
+        assert_eq!(of(r#"{"t":1,"y":1}"#), of(r#"{"t":333,"y":1}"#));
+        assert_ne!(of(r#"{"t":1,"y":1}"#), of(r#"{"t":1,"y":2}"#));
+    }
+
+    #[test]
     fn a_body_that_ends_like_a_field_has_another_tag() {
         let line = [&1_u64.to_be_bytes()[..], b"x", &1_u64.to_be_bytes(), b"1"].concat();
         let body = [b"[]", &line[..]].concat();

@@ -42,14 +42,9 @@ impl<T: Zeroable> Column<T> {
 pub struct Slots(Box<[u32]>);
 
 impl Slots {
-    /// How many keys there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// How many bytes they take.
+    pub fn size(&self) -> usize {
+        size_of_val(&*self.0)
     }
 }
 

@@ -414,7 +414,7 @@ impl Store {
 /// The bytes that an entry takes.
 fn weight(name: &Name, held: &Held) -> usize {
     let name = match name {
-        Name::Resource(key) => allocated(COUNTS + key.len()),
+        Name::Resource(key) => allocated(COUNTS + key.size()),
         Name::Body(_) => 0,
     };
     let held = match held {
@@ -429,7 +429,7 @@ fn weight(name: &Name, held: &Held) -> usize {
             [COUNTS + size_of::<Stored>(), size_of_val(lines), texts, 2 * COUNTS, response.reason.len(), tag, since]
                 .into_iter()
                 .chain(place)
-                .chain([slots.len() * size_of::<u32>()])
+                .chain([slots.size()])
                 .map(allocated)
                 .sum()
         }
@@ -664,8 +664,9 @@ mod tests {
         let tag = |body| storable(body, &[]).response().validator.entity_tag().cloned();
         assert_eq!(put(&store, &key, "one", &[]), Ok(()));
         store.fences.quarantine(&slots(&store), at(60));
-        for body in ["two", "three", "one"] {
-            assert_eq!(put(&store, &key, body, &[]), Err(Detail::Mutation));
+        for (body, second) in [("two", 0), ("three", 1), ("one", 2)] {
+            let ticket = store.begin(&slots(&store), at(second));
+            assert_eq!(put_at(&store, &ticket, &key, body, &[]), Err(Detail::Mutation));
             assert_eq!(seen(), tag(body));
             assert_eq!(selected(&store, &key, &red()), Some(("one".into(), Standing::Unsettled)), "it is still there");
         }
@@ -726,22 +727,33 @@ mod tests {
         let stored = |lines: &[(&str, &str)], path: &str| {
             let store = store(MIB);
             let (response, mark) = (storable("body", lines).response().clone(), begin(&store).mark());
-            Held::Response(Arc::new(Stored { response, since: None, slots: slots(&store), mark, place: place(path) }))
+            let slots = store.fences.slots(&[const { FenceKey::All }; 5]);
+            Held::Response(Arc::new(Stored { response, since: None, slots, mark, place: place(path) }))
         };
         let base = weight(&name, &stored(&[], "/a"));
-        assert!(base > OVERHEAD + size_of::<Stored>());
+        // What is stored and its one line, Date; that line's octets, who shares them, its entity-tag, its path, its fences.
+        let entry = allocated(16 + key("/", 0).size()) + allocated(16 + size_of::<Stored>());
+        assert_eq!(base, entry + size_of::<(Bytes, Bytes)>() + 48 + 32 + 32 + 16 + 32 + OVERHEAD);
         let more =
             |weight: usize, low: usize| assert!((low..2 * low).contains(&(weight - base)), "{weight} and {base}");
         more(weight(&long, &stored(&[], "/a")), 200);
         more(weight(&name, &stored(&[("X", &"y".repeat(1000))], "/a")), 1000);
         more(weight(&name, &stored(&[("X", "y"); 100], "/a")), 100 * size_of::<(Bytes, Bytes)>());
         more(weight(&name, &stored(&[], &"/a".repeat(100))), 190);
+        for length in 1..=16 {
+            let key = key(&"/".repeat(length), 0);
+            let bytes = allocated(16 + key.size());
+            assert_eq!(weight(&Name::Resource(key), &Held::Body(Bytes::new())), bytes + OVERHEAD);
+        }
         let body = Name::Body(ContentHash([0; 32]));
         assert_eq!(weight(&body, &Held::Body(Bytes::from("body"))), 16 + OVERHEAD);
         let names = Held::Varies(Arc::from(["accept".to_owned()]));
         assert_eq!(weight(&body, &names), 16 + 16 + 24 + 8 + OVERHEAD);
         let unstorable = Held::Unstorable { why: Unstorable::Streams(Detail::Streaming), until: 0, seen: None };
         assert_eq!(weight(&body, &unstorable), OVERHEAD);
+        let seen = storing::Seen::of(storable("body", &[]).response()).map(Arc::new);
+        let unstorable = Held::Unstorable { why: Unstorable::Streams(Detail::Streaming), until: 0, seen };
+        assert_eq!(weight(&body, &unstorable), allocated(16 + size_of::<Seen>()) + 32 + 32 + OVERHEAD);
     }
 
     #[test]
@@ -800,6 +812,19 @@ mod tests {
             let held: usize = store.held.iter().map(|(name, held)| weight(&name, &held)).sum();
             assert!(held as u64 <= 4 * MIB, "{held} bytes after {number}");
         }
+    }
+
+    #[test]
+    fn eviction_catches_up_whenever_more_than_a_64th_of_the_bound_was_put() {
+        let name = |octet: u8| Name::Body(ContentHash([octet; 32]));
+        let (small, large) = (|| Held::Body(Bytes::new()), || Held::Body(Bytes::from(vec![b'x'; 1000])));
+        let store = store(UNSETTLED * weight(&name(0), &small()) as u64);
+        let lags = |octet, held| {
+            store.hold(name(octet), held);
+            store.unsettled.load(Relaxed) != 0
+        };
+        assert_eq!([0, 1, 2, 3].map(|octet| lags(octet, small())), [true, false, true, false]);
+        assert!(!lags(4, large()));
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub struct Reference {
     stored: BTreeMap<(Key, Whose), Stored>,
     /// When the origin last accepted a caller.
     accepted: BTreeMap<u8, u64>,
+    /// Where it ever answered a caller 403: there only its acceptance there counts, and when that last was.
+    refused: BTreeMap<(u8, Key), Option<u64>>,
     /// Until when what is fetched is not stored.
     quarantine: BTreeMap<Key, u64>,
     /// Mutations and purges so far.
@@ -130,6 +132,7 @@ impl ReferenceStateMachine for Reference {
             health: Health::Well,
             stored: BTreeMap::new(),
             accepted: BTreeMap::new(),
+            refused: BTreeMap::new(),
             quarantine: BTreeMap::new(),
             changes: 0,
             apart: false,
@@ -171,7 +174,7 @@ impl Reference {
     fn get(&mut self, caller: u8, key: Key, form: Form) {
         let whose = self.whose(caller, key);
         let stored = self.stored.get(&(key, whose)).copied().filter(|stored| !stored.invalid);
-        let ago = self.accepted.get(&caller).map(|at| self.now - at);
+        let ago = self.accepted_at(caller, key).map(|at| self.now - at);
         let accepted = |within| whose.is_none() || caller == 0 || ago.is_some_and(|ago| ago < within);
         if let Some(stored) = stored.filter(|_| accepted(ACCEPTED_FOR))
             && let Some(ttl) = self.usable(stored, form)
@@ -207,6 +210,12 @@ impl Reference {
         }
     }
 
+    /// When what the caller was told of `key` was last accepted.
+    fn accepted_at(&self, caller: u8, key: Key) -> Option<u64> {
+        let anywhere = self.accepted.get(&caller).copied();
+        self.refused.get(&(caller, key)).map_or(anywhere, |there| *there)
+    }
+
     /// Seconds left of it, or since it went stale where it may be used while it is renewed; `None` if the origin is to be
     /// asked.
     fn usable(&self, stored: Stored, form: Form) -> Option<i64> {
@@ -235,6 +244,9 @@ impl Reference {
         let content = self.contents[&key];
         if content.is_some() {
             self.accepted.insert(caller, self.now);
+            if let Some(there) = self.refused.get_mut(&(caller, key)).filter(|_| whose.is_some()) {
+                *there = Some(self.now);
+            }
         }
         if let Some(stored) = self.stored.get(&(key, whose)).copied()
             && whose.is_none()
@@ -269,7 +281,13 @@ impl Reference {
         match outcome {
             Outcome::Refused(401) => {
                 self.accepted.remove(&caller);
+                self.refused.iter_mut().filter(|((who, _), _)| *who == caller).for_each(|(_, there)| *there = None);
                 self.end(|(_, whose)| caller != 0 && whose == Some(caller));
+            }
+            Outcome::Refused(403) => {
+                let here = target(change);
+                self.refused.insert((caller, here), None);
+                self.end(|at| caller != 0 && at == (here, Some(caller)));
             }
             Outcome::Refused(_) | Outcome::Unreachable => {}
             Outcome::Applied(502..=504) | Outcome::Lost(_) | Outcome::Accepted(_) => {
@@ -368,6 +386,14 @@ impl Reference {
             Behind::Gone if matches!(key, Key::Item(_)) => self.replace(key, None),
             Behind::Gone => {}
         }
+    }
+}
+
+/// What a mutation is sent to.
+pub fn target(change: Change) -> Key {
+    match change {
+        Change::Put(id) | Change::Delete(id) => Key::Item(id),
+        Change::Post => Key::Items,
     }
 }
 

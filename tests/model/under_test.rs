@@ -2,7 +2,7 @@
 
 use crate::act::{Act, Change, Form, Outcome, Purge};
 use crate::in_process::InProcess;
-use crate::reference::{Answered, Content, Key, Reference, Whose, config};
+use crate::reference::{Answered, Content, Key, Reference, Whose, config, target};
 use crate::shop::{Shop, text};
 use bytes::Bytes;
 use freshgate::cli::demo::front::Front;
@@ -96,17 +96,17 @@ impl UnderTest {
     }
 
     fn mutate(&self, caller: u8, change: Change, outcome: Outcome) {
-        let (method, path) = match change {
-            Change::Put(id) => ("PUT", Key::Item(id).path()),
-            Change::Delete(id) => ("DELETE", Key::Item(id).path()),
-            Change::Post => ("POST", Key::Items.path()),
+        let method = match change {
+            Change::Put(_) => "PUT",
+            Change::Delete(_) => "DELETE",
+            Change::Post => "POST",
         };
         let status = match outcome {
             Outcome::Applied(status) | Outcome::Refused(status) => status,
             Outcome::Accepted(_) => 202,
             Outcome::Lost(_) | Outcome::Unreachable => 502,
         };
-        assert_eq!(self.send(request(method, &path, caller)).status().as_u16(), status);
+        assert_eq!(self.send(request(method, &target(change).path(), caller)).status().as_u16(), status);
     }
 
     fn get(&mut self, caller: u8, key: Key, form: Form, expected: &Reference) {

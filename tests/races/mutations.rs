@@ -130,6 +130,21 @@ async fn a_404_fetched_before_the_creation_is_not_handed_to_who_came_during_it()
     creation.got().await;
 }
 
+/// A creation that ended before the fetch began is in what the fetch brings.
+#[tokio::test]
+async fn a_404_fetched_after_a_creation_is_one_fetch_for_all_who_wait() {
+    let house = House::new();
+    house.mutated("POST", "/items").await;
+    let leader = house.get("/items/1").await;
+    let fetch = house.asked("GET", "/items/1").await;
+    let waiter = house.get("/items/1").await;
+    assert!(waiter.waits().await);
+    fetch.answer(status(404, &[], "absent"));
+    assert_eq!(leader.got().await.head.status, 404);
+    let got = waiter.got().await;
+    assert_eq!((got.head.status, got.collapsed()), (404, true));
+}
+
 #[tokio::test]
 async fn a_stored_404_ends_with_the_creation() {
     let house = House::new();

@@ -1,11 +1,11 @@
 //! The operator's purges: immediate, of fixed memory, and no fetch escapes them.
 
-use crate::house::{House, SHARED, ok};
+use crate::house::{House, SHARED, ok, status};
 use freshgate::clock::{Clock, SystemClock};
 use freshgate::field::Fields;
 use freshgate::origin::{Framing, Head};
 use freshgate::pipeline::purge::Selector;
-use freshgate::policy::RouteId;
+use freshgate::policy::{EntityId, RouteId};
 use freshgate::semantics::cache_key::{self, Partition};
 use freshgate::semantics::cache_status::Detail;
 use freshgate::semantics::invalidation::FenceKey;
@@ -56,6 +56,21 @@ async fn a_waiter_from_before_a_prefix_purge_may_have_what_was_fetched_before_it
     leader.got().await;
     assert!(waiter.got().await.collapsed());
     house.asks("/items/1", "new").await;
+}
+
+/// A purge of one item is one of its collection, with which every 404 of the collection's items falls.
+#[tokio::test]
+async fn a_404_fetched_before_a_purge_of_its_collection_is_handed_to_nobody_after() {
+    let house = House::new();
+    let before = house.get("/items/1").await;
+    let older = house.asked("GET", "/items/1").await;
+    house.pipeline.purge(&Selector::Entity { id: EntityId(0), item: Some("2".into()) }, false);
+    let after = house.get("/items/1").await;
+    assert!(after.waits().await);
+    older.answer(status(404, &[], "absent"));
+    assert_eq!(before.got().await.head.status, 404);
+    house.asked("GET", "/items/1").await.answer(ok("created"));
+    assert_eq!(after.got().await.text(), "created");
 }
 
 #[tokio::test]

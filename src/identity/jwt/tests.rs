@@ -1,12 +1,13 @@
 //! Tokens, good and forged, as rows. They are signed by `ring`, which is not what verifies them.
 
 use super::*;
+use crate::identity::{Identity, Token};
 use crate::policy::jwt::Key;
 use base64::prelude::BASE64_STANDARD;
 use proptest::prelude::*;
 use ring::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaEncoding, RsaKeyPair};
 use ring::{hmac, rand, rsa, signature};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// 2023-11-14T22:13:20Z; the boot clock has no part in dates.
@@ -699,6 +700,54 @@ fn a_token_lives_until_exp_and_from_nbf_on() {
     check("0", "0", 600, 0, Ok(()));
     check("-1", "-9223372036854775808", 0, -1_000, expired);
     check("-1", "-9223372036854775808", 0, -1_001, Ok(()));
+}
+
+/// Who sends these lines to an origin that goes by Authorization and by cookies, where the token stands in this one.
+fn token_of(from: Credential, lines: &[(&'static str, String)]) -> Token {
+    let credentials = ["authorization", "cookie"].map(|name| Credential::Field(name.into()));
+    let verifier = Verifier::new(&Jwt { from, ..hs256_policy() });
+    let identity = Identity::new([7; 32], credentials.into(), Some(verifier));
+    identity.who(&lines.iter().cloned().collect(), NOW).token
+}
+
+/// The origin may go by the other credential, of which nothing is verified.
+#[test]
+fn a_token_beside_another_credential_proves_nothing() {
+    let token = signed(HS256, GOOD);
+    let (header, cookie) = (|| Credential::Field("authorization".into()), || Credential::Cookie("token".into()));
+    let bearer = || ("Authorization", format!("Bearer {token}"));
+    let crumb = || ("Cookie", format!("token={token}"));
+    let proves = |from, lines: &[_]| matches!(token_of(from, lines), Token::Live(_));
+    assert!(proves(header(), &[bearer()]) && proves(cookie(), &[crumb()]));
+    assert!(!proves(header(), &[bearer(), crumb()]));
+    assert!(!proves(cookie(), &[crumb(), ("Authorization", "Basic YW5uOm5v".into())]));
+    assert!(!proves(cookie(), &[crumb(), ("Cookie", "session=1".into())]));
+}
+
+#[test]
+fn a_signature_is_verified_once() {
+    let identity = Identity::new([7; 32], vec![Credential::Field("authorization".into())], Some(hs256()));
+    let live = || match identity.who(&fields(&signed(HS256, GOOD)), NOW).token {
+        Token::Live(verified) => verified,
+        other => panic!("{other:?}"),
+    };
+    let first = live();
+    identity.verified.run_pending_tasks();
+    assert!(Arc::ptr_eq(&first, &live()));
+}
+
+/// What is kept of tokens has a bound in bytes.
+#[test]
+fn a_kept_token_weighs_all_that_it_proves() {
+    let size = |claims: &str| {
+        let verified = hs256().verify(&fields(&signed(HS256, claims)), NOW).expect("it is good");
+        verified.size() - size_of::<Verified>()
+    };
+    // Two texts and the allocation of each; a value has its type in front.
+    let each = 2 * 24 + 2 * 16;
+    let exp = each + "exp".len() + "i1700000060".len();
+    assert_eq!(size(r#"{"exp":1700000060}"#), exp);
+    assert_eq!(size(r#"{"exp":1700000060,"sub":"ann","seen":true}"#), exp + each + "sub".len() + "sann".len());
 }
 
 #[test]
