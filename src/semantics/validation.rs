@@ -6,6 +6,7 @@ use crate::field::connection;
 use crate::field::date::HttpDate;
 use crate::field::entity_tag::EntityTag;
 use crate::policy::Route;
+use crate::semantics::content_coding;
 use crate::semantics::freshness;
 use crate::semantics::stored_response::{Modified, Response, Validator};
 
@@ -96,6 +97,7 @@ pub fn freshen(
         fields.remove("last-modified");
     }
     Some(Response {
+        recodable: content_coding::is_recodable(stored.status, &fields, stored.content_length, route),
         fields,
         modified,
         request_time,
@@ -171,6 +173,7 @@ mod tests {
             response_time: at(1),
             initial_age: Duration::from_secs(1),
             aged: false,
+            recodable: false,
         }
     }
 
