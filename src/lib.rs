@@ -63,6 +63,7 @@
 //! | who may be answered with what another was told? | [`semantics::cache_key::partition`], [`pipeline::admission`] |
 //! | what does a token prove? | [`identity::jwt::Verifier::verify`] |
 //! | what keeps two clients from overwriting each other? | [`pipeline::update`], [`pipeline::turns`] |
+//! | in which content coding is it sent? | [`semantics::content_coding`], [`pipeline::form`]; made in [`store::variants`] |
 //! | which requests are mutations? | [`semantics::invalidation::is_mutation`] |
 //! | what does a mutation invalidate? | [`semantics::invalidation::decide`] |
 //! | where is it carried out? | [`store::Store::invalidate`], behind the one door in [`pipeline::mutate`] |

@@ -3,6 +3,7 @@
 //! [`config`](crate::config) turns what was written into these types; everything above reads only them.
 //! [`Routes::select`] is the only place where a path meets a route.
 
+pub mod cache;
 pub mod jwt;
 mod matcher;
 mod validators;
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use cache::{Cache, Coding};
 pub use jwt::Jwt;
 use matcher::Matcher;
 pub use validators::{Etag, LastModified, Validators};
@@ -135,17 +137,6 @@ impl std::fmt::Debug for Token {
             Token::Required(_) => "Required(…)",
         })
     }
-}
-
-/// `[cache]`.
-#[derive(Clone, Debug)]
-pub struct Cache {
-    /// Bytes, of everything that is held: bodies, fields, keys, bookkeeping.
-    pub memory: u64,
-    /// Bytes; a larger response streams through, unstored and untagged.
-    pub max_body: u64,
-    pub pass_for: Duration,
-    pub stale_on_disconnect: Duration,
 }
 
 /// `[identity]`: what tells callers apart.

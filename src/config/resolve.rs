@@ -15,7 +15,9 @@ use super::placed::{At, Key, Text};
 use super::route::{self, Sources};
 use super::shape::Size;
 use super::written::{self, Written};
-use crate::policy::{Admin, Cache, Credential, HostField, Identity, Limits, Origin, Policy, Scope, Server, Tls, Token};
+use crate::policy::{
+    Admin, Cache, Coding, Credential, HostField, Identity, Limits, Origin, Policy, Scope, Server, Tls, Token,
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -45,7 +47,7 @@ pub(super) fn resolve(
         server,
         origin,
         admin,
-        cache: cache(&written.cache),
+        cache: cache(&written.cache, problems),
         identity,
         routes,
     });
@@ -331,13 +333,23 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && same_ip
 }
 
-fn cache(written: &written::Cache) -> Cache {
+fn cache(written: &written::Cache, problems: &mut Vec<Problem>) -> Cache {
     Cache {
+        codings: match written.codings.said() {
+            Some(said) => each("codings", &said.value, problems, coding),
+            None => Coding::ALL.to_vec(),
+        },
         memory: bytes(&written.memory, 256 * MIB),
         max_body: bytes(&written.max_body, 4 * MIB),
         pass_for: seconds(&written.pass_for, 60),
         stale_on_disconnect: seconds(&written.stale_on_disconnect, 3600),
     }
+}
+
+fn coding(text: &str) -> Result<Coding, (String, String)> {
+    let names = Coding::ALL.map(|coding| format!("{:?}", coding.token())).join(", ");
+    let found = Coding::ALL.into_iter().find(|coding| coding.token() == text);
+    found.ok_or_else(|| (format!("{text:?} is not made here"), format!("the content codings are {names}")))
 }
 
 /// A claim that nobody verified would let anyone share with anyone.

@@ -78,6 +78,7 @@ pub(super) struct Admin {
 pub(super) struct Cache {
     pub memory: Key<Size>,
     pub max_body: Key<Size>,
+    pub codings: Key<Vec<Text>>,
     pub pass_for: Key<Duration>,
     pub stale_on_disconnect: Key<Duration>,
 }
@@ -251,6 +252,7 @@ impl Cache {
         let cache = Cache {
             memory: t.key("memory", r),
             max_body: t.key("max_body", r),
+            codings: t.key("codings", r),
             pass_for: t.key("pass_for", r),
             stale_on_disconnect: t.key("stale_on_disconnect", r),
         };

@@ -53,6 +53,7 @@ pub fn policy(token: Token) -> Policy {
         cache: Cache {
             memory: 256 << 20,
             max_body: 4 << 20,
+            codings: Vec::new(),
             pass_for: Duration::from_secs(60),
             stale_on_disconnect: Duration::from_secs(3600),
         },

@@ -71,6 +71,7 @@ fn policy(origin: SocketAddr) -> policy::Policy {
         cache: policy::Cache {
             memory: 1 << 20,
             max_body: 1 << 16,
+            codings: Vec::new(),
             pass_for: long,
             stale_on_disconnect: Duration::ZERO,
         },

@@ -3,6 +3,7 @@
 //! [`Fields`] keeps a section as it arrived, opaque octets and letter case included; a file per field turns its lines
 //! into a value.
 
+pub mod accept_encoding;
 pub mod age;
 pub mod cache_control;
 pub mod connection;

@@ -7,6 +7,7 @@ pub mod admission;
 pub mod exchange;
 pub mod explain;
 pub mod fetch;
+pub mod form;
 pub mod mutate;
 pub mod purge;
 pub mod retrieve;

@@ -11,7 +11,7 @@ use crate::policy::{Freshness as Lifetime, Mode, Route};
 use crate::semantics::answer;
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
 use crate::semantics::freshness::{self, Freshness};
-use crate::semantics::precondition::{self, Evaluated};
+use crate::semantics::precondition::Evaluated;
 use crate::semantics::request::Request;
 use crate::semantics::reuse::{self, Found, Reuse, Standing};
 use crate::semantics::stored_response::Response;
@@ -217,7 +217,7 @@ impl Pipeline {
 
     /// What another request's fetch brought, if this one may have it.
     fn handed_over(
-        &self,
+        self: &Arc<Self>,
         subject: &Subject,
         flying: &Subject,
         shared: &Shared,
@@ -244,7 +244,7 @@ impl Pipeline {
 
     /// The answer to the request that a fetch was made for.
     fn arrived(
-        &self,
+        self: &Arc<Self>,
         subject: &Subject,
         candidate: &Candidate,
         arrival: Arrival,
@@ -301,7 +301,7 @@ impl Pipeline {
     /// reached, the last acceptance holds for `stale_if_error`". Whoever gets an answer, be it a 500, reached it.
     /// `failed`: why no whole answer came.
     fn stale_if_error(
-        &self,
+        self: &Arc<Self>,
         subject: &Subject,
         candidate: &Candidate,
         exchange: &Exchange,
@@ -336,14 +336,20 @@ impl Pipeline {
         Some(self.answer_stored(subject, candidate, exchange, now))
     }
 
-    fn answer_stored(&self, subject: &Subject, candidate: &Candidate, exchange: Exchange, now: Timestamp) -> Answer {
+    fn answer_stored(
+        self: &Arc<Self>,
+        subject: &Subject,
+        candidate: &Candidate,
+        exchange: Exchange,
+        now: Timestamp,
+    ) -> Answer {
         let (stored, body, _) = candidate.stored.as_ref().expect("a hit has a stored response");
         self.answer(subject, &stored.response, body, exchange, now)
     }
 
     /// The only exit: preconditions are evaluated here, against whatever was selected.
     fn answer(
-        &self,
+        self: &Arc<Self>,
         subject: &Subject,
         response: &Response,
         body: &Bytes,
@@ -351,20 +357,18 @@ impl Pipeline {
         now: Timestamp,
     ) -> Answer {
         let request = &subject.request;
-        let selected = precondition::Selected {
-            status: response.status,
-            fields: &response.fields,
-            entity_tag: response.validator.entity_tag(),
-            modified: response.modified,
-            content_length: response.content_length,
-            range_allowed: true,
+        let held = match &exchange.cache_status {
+            CacheStatus::Hit { .. } => true,
+            // In a store that is nearly full, what was asked for once does not take twice the room.
+            CacheStatus::Forward(forwarded) => forwarded.stored && !self.store.nearly_full(),
+            CacheStatus::Own { .. } => false,
         };
-        let evaluated = precondition::evaluate(&request.fields, &request.method, &selected, now);
-        let head = answer::of(response, evaluated, &exchange.cache_status, subject.route(self), now);
+        let (form, body, evaluated) = self.select_form(request, response, body, held, now);
+        let head = answer::of(response, &form, evaluated, &exchange.cache_status, subject.route(self), now);
         let content = match evaluated {
             _ if request.method == "HEAD" || head.status == 204 => Content::Empty,
-            Evaluated::Full => Content::Whole(body.clone()),
-            Evaluated::Part { first, last } => Content::Whole(part(body, first, last)),
+            Evaluated::Full => Content::Whole(body),
+            Evaluated::Part { first, last } => Content::Whole(part(&body, first, last)),
             Evaluated::NotModified | Evaluated::PreconditionFailed | Evaluated::RangeNotSatisfiable => Content::Empty,
         };
         exchange.status = head.status;

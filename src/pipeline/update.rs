@@ -12,6 +12,7 @@ use crate::pipeline::{Answer, Content, Pipeline, own_answer};
 use crate::policy::{Mode, Route};
 use crate::semantics::answer;
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
+use crate::semantics::content_coding::Form;
 use crate::semantics::invalidation::{self, FenceKey};
 use crate::semantics::precondition::{self, Evaluated, Update};
 use crate::semantics::request::Request;
@@ -168,7 +169,14 @@ impl Pipeline {
         let mut exchange = self.exchange(request);
         exchange.cache_status = CacheStatus::Own { detail: Some(Detail::Precondition) };
         let route = self.routes().get(exchange.route);
-        let head = answer::of(&response, Evaluated::Full, &exchange.cache_status, route, self.clock.now());
+        let head = answer::of(
+            &response,
+            &Form::identity(&response),
+            Evaluated::Full,
+            &exchange.cache_status,
+            route,
+            self.clock.now(),
+        );
         exchange.status = head.status;
         Answer { head, content: Content::Whole(body), exchange }
     }

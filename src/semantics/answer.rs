@@ -3,9 +3,11 @@
 use crate::clock::Timestamp;
 use crate::field::Fields;
 use crate::field::targeted::TARGETS;
+use crate::field::vary::Vary;
 use crate::message::Head;
 use crate::policy::Route;
 use crate::semantics::cache_status::CacheStatus;
+use crate::semantics::content_coding::Form;
 use crate::semantics::freshness;
 use crate::semantics::precondition::Evaluated;
 use crate::semantics::stored_response::Response;
@@ -21,14 +23,22 @@ pub const EXPOSED: &str = "ETag, Cache-Status";
 /// The head that answers with `response`, after [`precondition::evaluate`](super::precondition::evaluate) has spoken.
 pub fn of(
     response: &Response,
+    form: &Form,
     evaluated: Evaluated,
     cache_status: &CacheStatus,
     route: &Route,
     now: Timestamp,
 ) -> Head {
     let mut fields = response.fields.clone();
-    if let Some(tag) = response.validator.entity_tag() {
+    if let Some(tag) = &form.entity_tag {
         fields.push("ETag", tag.to_bytes());
+    }
+    if response.recodable {
+        // What this client gets depends on its Accept-Encoding, whichever it gets (RFC 9110 §12.5.5).
+        varies_on(&mut fields, "Accept-Encoding");
+    }
+    if let Some(coding) = form.coding {
+        fields.push("Content-Encoding", coding.token());
     }
     if let Some(date) = response.modified.shown_at(now)
         && !fields.contains("last-modified")
@@ -51,7 +61,7 @@ pub fn of(
             // "A server MUST NOT send a Content-Length header field in any response with a status code of 1xx
             // (Informational) or 204 (No Content)" (RFC 9110 §8.6).
             if response.status != 204 {
-                fields.push("Content-Length", response.content_length.to_string());
+                fields.push("Content-Length", form.content_length.to_string());
             }
             (response.status, response.reason.clone())
         }
@@ -64,13 +74,13 @@ pub fn of(
             (412, "Precondition Failed".into())
         }
         Evaluated::Part { first, last } => {
-            fields.push("Content-Range", format!("bytes {first}-{last}/{}", response.content_length));
+            fields.push("Content-Range", format!("bytes {first}-{last}/{}", form.content_length));
             fields.push("Content-Length", (last - first + 1).to_string());
             (206, "Partial Content".into())
         }
         Evaluated::RangeNotSatisfiable => {
             about_one_request(&mut fields);
-            fields.push("Content-Range", format!("bytes */{}", response.content_length));
+            fields.push("Content-Range", format!("bytes */{}", form.content_length));
             (416, "Range Not Satisfiable".into())
         }
     };
@@ -84,6 +94,17 @@ fn is_from_before(cache_status: &CacheStatus) -> bool {
         CacheStatus::Hit { .. } => true,
         CacheStatus::Forward(forwarded) => forwarded.collapsed,
         CacheStatus::Own { .. } => false,
+    }
+}
+
+/// Adds a name to Vary, if it is not there.
+fn varies_on(fields: &mut Fields, name: &'static str) {
+    let varies = match Vary::of(fields) {
+        Vary::Any => true,
+        Vary::Names(names) => names.iter().any(|other| other.eq_ignore_ascii_case(name)),
+    };
+    if !varies {
+        fields.push("Vary", name);
     }
 }
 
@@ -133,11 +154,22 @@ mod tests {
     use super::*;
     use crate::field::date::HttpDate;
     use crate::field::entity_tag::EntityTag;
-    use crate::policy::OriginCacheControl;
+    use crate::policy::{Coding, OriginCacheControl};
     use crate::semantics::cache_status::{Forward, Forwarded};
     use crate::semantics::sample::{at, fields, fresh, plain, response};
     use crate::semantics::stored_response::{Modified, Validator};
     use std::time::Duration;
+
+    /// The answer in the identity form.
+    fn of(
+        response: &Response,
+        evaluated: Evaluated,
+        cache_status: &CacheStatus,
+        route: &Route,
+        now: Timestamp,
+    ) -> Head {
+        super::of(response, &Form::identity(response), evaluated, cache_status, route, now)
+    }
 
     const HIT: CacheStatus = CacheStatus::Hit { ttl: 50, detail: None };
 
@@ -192,6 +224,24 @@ mod tests {
         check(Evaluated::Part { first: 1, last: 3 }, 206, &[TYPE, ETAG, MODIFIED, AGE, STATUS, part[0], part[1]]);
         let nothing = [("Content-Range", "bytes */5"), ("Content-Length", "0")];
         check(Evaluated::RangeNotSatisfiable, 416, &[ETAG, MODIFIED, AGE, STATUS, not_stored, nothing[1], nothing[0]]);
+    }
+
+    #[test]
+    fn a_coded_form_says_so() {
+        let response = Response { recodable: true, ..whole(&[TYPE, ("Vary", "Accept")]) };
+        let form = Form::coded(&response, Coding::Gzip, 3);
+        let head = |evaluated| super::of(&response, &form, evaluated, &HIT, &plain(), at(10)).fields;
+        let etag = ("ETag", "\"fg1-x-gzip1\"");
+        let vary = [("Vary", "Accept"), ("Vary", "Accept-Encoding")];
+        let coding = ("Content-Encoding", "gzip");
+        let length = ("Content-Length", "3");
+        let full = [TYPE, vary[0], etag, vary[1], coding, MODIFIED, AGE, STATUS, length];
+        assert_eq!(head(Evaluated::Full), fields(&full));
+        assert_eq!(head(Evaluated::NotModified), fields(&[vary[0], etag, vary[1], MODIFIED, AGE, STATUS]));
+        let identity = of(&response, Evaluated::Full, &HIT, &plain(), at(10)).fields;
+        assert_eq!(identity.get_all("vary").count(), 2);
+        let any = Response { fields: fields(&[("Vary", "*")]), ..response.clone() };
+        assert_eq!(of(&any, Evaluated::Full, &HIT, &plain(), at(10)).fields.get_all("vary").count(), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod cache_key;
 pub mod cache_status;
+pub mod content_coding;
 pub mod forwarding;
 pub mod freshness;
 pub mod invalidation;

@@ -106,5 +106,6 @@ pub fn response(status: u16, lines: &[(&str, &str)]) -> Response {
         response_time: at(0),
         initial_age: Duration::ZERO,
         aged: false,
+        recodable: false,
     }
 }

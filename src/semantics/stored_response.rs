@@ -89,4 +89,6 @@ pub struct Response {
     pub initial_age: std::time::Duration,
     /// Whether it came with an Age: out of another cache, not from the origin for this request (RFC 9111 §5.1).
     pub aged: bool,
+    /// Whether its content may be sent in a content coding that was made here.
+    pub recodable: bool,
 }

@@ -15,6 +15,7 @@ use crate::message::{Framing, Head};
 use crate::policy::{Credential, Freshness, OriginCacheControl, RequestCacheControl, Route, SetCookie, Validators};
 use crate::semantics::cache_key::Partition;
 use crate::semantics::cache_status::Detail;
+use crate::semantics::content_coding;
 use crate::semantics::freshness;
 use crate::semantics::request::Request;
 use crate::semantics::stored_response::{ContentHash, Modified, Response, Validator};
@@ -141,6 +142,7 @@ pub fn received(
     Response {
         status: head.status,
         reason: head.reason.clone(),
+        recodable: content_coding::is_recodable(head.status, &fields, body.len() as u64, route),
         fields,
         content,
         content_length: body.len() as u64,

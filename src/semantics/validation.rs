@@ -7,6 +7,7 @@ use crate::field::date::HttpDate;
 use crate::field::entity_tag::EntityTag;
 use crate::message;
 use crate::policy::Route;
+use crate::semantics::content_coding;
 use crate::semantics::freshness;
 use crate::semantics::stored_response::{Modified, Response, Validator};
 use crate::semantics::validator;
@@ -137,6 +138,7 @@ fn updated_by(
         fields.remove("last-modified");
     }
     Response {
+        recodable: content_coding::is_recodable(stored.status, &fields, stored.content_length, route),
         fields,
         modified,
         request_time,
@@ -212,6 +214,7 @@ mod tests {
             response_time: at(1),
             initial_age: Duration::from_secs(1),
             aged: false,
+            recodable: false,
         }
     }
 

@@ -8,10 +8,11 @@ pub mod fences;
 pub mod first_seen;
 pub mod flight;
 pub mod sync;
+pub mod variants;
 
 use crate::clock::Timestamp;
 use crate::field::Fields;
-use crate::policy::{EntityId, RouteId};
+use crate::policy::{Coding, EntityId, RouteId};
 use crate::semantics::cache_key::{self, CacheKey};
 use crate::semantics::cache_status::Detail;
 use crate::semantics::invalidation::Invalidation;
@@ -50,6 +51,8 @@ const QUESTIONS_PER_WORD: usize = 32;
 enum Name {
     Resource(CacheKey),
     Body(ContentHash),
+    /// A body in a content coding made here.
+    Coded(ContentHash, Coding),
 }
 
 #[derive(Clone)]
@@ -58,6 +61,8 @@ enum Held {
     /// The responses of this resource vary on these request fields.
     Varies(Arc<[String]>),
     Body(Bytes),
+    /// A content coding that would save nothing.
+    Futile,
     /// Nothing of this resource can be stored: why, and until when (boot time in milliseconds) that is believed.
     Unstorable {
         why: Unstorable,
@@ -186,6 +191,7 @@ pub struct Store {
     hash: std::collections::hash_map::RandomState,
     pub fences: Fences,
     pub first_seen: FirstSeen,
+    under_way: Arc<variants::UnderWay>,
 }
 
 impl Store {
@@ -206,6 +212,7 @@ impl Store {
             hash: Default::default(),
             fences: Fences::new(entities),
             first_seen: FirstSeen::default(),
+            under_way: Arc::default(),
         }
     }
 
@@ -235,7 +242,7 @@ impl Store {
             },
             Held::Unstorable { why, until, seen } if now.boot_ms < until => Selected::Unstorable { why, seen },
             Held::Unstorable { seen, .. } => Selected::Nothing { variants, seen },
-            Held::Varies(_) | Held::Body(_) => Selected::Nothing { variants, seen: None },
+            Held::Varies(_) | Held::Body(_) | Held::Futile => Selected::Nothing { variants, seen: None },
         }
     }
 
@@ -393,7 +400,7 @@ impl Store {
         (self.held.entry_count(), self.held.weighted_size())
     }
 
-    fn nearly_full(&self) -> bool {
+    pub(crate) fn nearly_full(&self) -> bool {
         #[expect(clippy::cast_precision_loss, reason = "a share of the memory needs no exact bytes")]
         let share = self.held.weighted_size() as f64 / self.capacity as f64;
         share > NEARLY_FULL
@@ -415,7 +422,7 @@ impl Store {
 fn weight(name: &Name, held: &Held) -> usize {
     let name = match name {
         Name::Resource(key) => allocated(COUNTS + key.size()),
-        Name::Body(_) => 0,
+        Name::Body(_) | Name::Coded(..) => 0,
     };
     let held = match held {
         Held::Response(stored) => {
@@ -440,7 +447,7 @@ fn weight(name: &Name, held: &Held) -> usize {
         Held::Unstorable { seen: Some(seen), .. } => {
             allocated(COUNTS + size_of::<Seen>()) + allocated(seen.tag.opaque.len()) + allocated(2 * COUNTS)
         }
-        Held::Unstorable { seen: None, .. } => 0,
+        Held::Futile | Held::Unstorable { seen: None, .. } => 0,
     };
     name + held + OVERHEAD
 }

@@ -5,6 +5,7 @@
 //! that a hang is a failed test.
 
 mod callers;
+mod codings;
 mod demo;
 mod faults;
 mod first_run;

@@ -56,7 +56,7 @@ pub struct Got {
 
 #[derive(Debug)]
 pub enum Body {
-    Whole(String),
+    Whole(Bytes),
     Stream(Box<Answer>),
     /// No answer yet: to be streamed past the store.
     Passed,
@@ -123,7 +123,12 @@ impl House {
 
     /// Begins a GET that has not run yet.
     pub fn start(&self, target: &str, lines: Lines<'_>) -> Asking {
-        let (pipeline, request) = (self.pipeline.clone(), request("GET", target, lines));
+        self.ask_with("GET", target, lines)
+    }
+
+    /// Begins a GET or HEAD that has not run yet.
+    pub fn ask_with(&self, method: &str, target: &str, lines: Lines<'_>) -> Asking {
+        let (pipeline, request) = (self.pipeline.clone(), request(method, target, lines));
         Asking(tokio::spawn(async move { pipeline.retrieve(request, None).await }))
     }
 
@@ -288,8 +293,8 @@ impl Got {
         };
         let (head, exchange) = (answer.head.clone(), answer.exchange.clone());
         let body = match answer.content {
-            Content::Empty => Body::Whole(String::new()),
-            Content::Whole(ref body) => Body::Whole(String::from_utf8(body.to_vec()).expect("tests send text")),
+            Content::Empty => Body::Whole(Bytes::new()),
+            Content::Whole(ref body) => Body::Whole(body.clone()),
             Content::Stream { .. } => Body::Stream(Box::new(answer)),
         };
         Got { head, body, exchange }
@@ -298,8 +303,14 @@ impl Got {
     /// The body of a whole answer.
     #[track_caller]
     pub fn text(&self) -> &str {
+        std::str::from_utf8(self.octets()).expect("tests send text")
+    }
+
+    /// The same, in whatever coding.
+    #[track_caller]
+    pub fn octets(&self) -> &[u8] {
         match &self.body {
-            Body::Whole(text) => text,
+            Body::Whole(octets) => octets,
             other => panic!("{other:?} is no whole answer"),
         }
     }

@@ -5,6 +5,7 @@
 //! timers' clock and the pipeline's are moved together by hand.
 
 mod callers;
+mod codings;
 mod collapse;
 mod house;
 mod limits;
