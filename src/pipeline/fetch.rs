@@ -159,9 +159,9 @@ impl Fetch {
     }
 
     /// How the origin can vouch for what is stored. Of what was invalidated only a strong entity-tag tells, and alone:
-    /// "a weak validator might not change for every change to the representation data" (RFC 9110 §8.8.1), and a date of
-    /// the same second, to an origin that heeds it beside the entity-tag, would bring back what a mutation has just
-    /// replaced.
+    /// "a weak validator is representation metadata that might not change for every change to the representation data"
+    /// (RFC 9110 §8.8.1), and a date of the same second, to an origin that heeds it beside the entity-tag, would bring back
+    /// what a mutation has just replaced.
     fn condition(&self) -> Option<Condition> {
         let (stored, _) = self.stored.as_ref()?;
         let place = &self.subject.place;

@@ -253,8 +253,7 @@ impl Pipeline {
     ) -> Answer {
         match arrival {
             Arrival::Whole(whole) => {
-                // "An error ... is any situation that would result in a 500, 502, 503, or 504" (RFC 5861 §4).
-                if matches!(whole.origin_status, 500 | 502..=504)
+                if is_an_error(whole.origin_status)
                     && let Some(answer) = self.stale_if_error(subject, candidate, &exchange, None)
                 {
                     return answer;
@@ -268,7 +267,7 @@ impl Pipeline {
                 self.answer(subject, &whole.response, &whole.body, exchange, self.clock.now())
             }
             Arrival::Stream { head, framing, body, why } => {
-                if matches!(head.status, 500 | 502..=504)
+                if is_an_error(head.status)
                     && let Some(answer) = self.stale_if_error(subject, candidate, &exchange, None)
                 {
                     return answer;
@@ -409,6 +408,12 @@ fn forwarded_as_it_came(request: &Request, route: &Route) -> Option<Detail> {
         Lifetime::Origin if request.method == "HEAD" => Some(Detail::Pass),
         Lifetime::Origin => request.fields.contains("range").then_some(Detail::Range),
     }
+}
+
+/// "In this context, an error is any situation which would result in a 500, 502, 503 or 504 HTTP response status code being
+/// returned" (RFC 5861 §4).
+fn is_an_error(status: u16) -> bool {
+    matches!(status, 500 | 502..=504)
 }
 
 /// Whether the origin is asked with HEAD although something is stored, in plain mode: "transmission of the content is not

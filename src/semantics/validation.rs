@@ -53,7 +53,7 @@ pub fn conditional(response: &Response) -> Option<Condition> {
 }
 
 /// Fields of a 304 that do not replace stored ones. RFC 9111 §3.2 excepts Content-Length, and lets a cache omit, "on an
-/// exceptional basis", fields "necessary to ensure integrity of the stored response": Content-Encoding, Content-Range
+/// exceptional basis", fields "necessary to assure integrity of the stored response": Content-Encoding, Content-Range
 /// and Content-Type say how the stored octets are to be read, these were hashed and coded accordingly, and frameworks
 /// put their default type on a 304. Set-Cookie is for the one who asked; from the store it would reach all others. Age
 /// is counted into the initial age. The validators are kept beside the fields.
@@ -153,10 +153,10 @@ fn updated_by(
 fn identifies(tag: Option<EntityTag>, modified: Option<HttpDate>, stored: &Response) -> bool {
     match (tag, &stored.validator) {
         // "If the new response contains one or more strong validators, then each of those strong validators identifies
-        // a selected representation for update. … If none of the stored responses contain at least one of the same
+        // a selected representation for update. … If none of the initial set contains at least one of the same
         // strong validators, then the cache MUST NOT use the new response to update any stored responses."
         (Some(tag), Validator::Origin(ours)) if !tag.weak => tag.strongly_matches(ours),
-        // "If the new response contains no strong validators but does contain one or more weak validators, and if those
+        // "If the new response contains no strong validators but does contain one or more weak validators, and those
         // validators correspond to one of the cache's stored responses"
         (Some(tag), Validator::Origin(ours)) => tag.weakly_matches(ours),
         (Some(_), Validator::Computed(_) | Validator::Absent) => false,
