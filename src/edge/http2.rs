@@ -40,6 +40,7 @@ pub fn request(header: &RequestHeader, has_body: bool, rules: Rules<'_>, arrival
     }
     let method = header.method.as_str().to_owned();
     head::check_method(&method, &fields, has_body)?;
+    head::check_passes(&fields)?;
     head::check_served(&authority, rules.hosts)?;
     let (path, query) = match std::str::from_utf8(target) {
         Ok("*") if method == "OPTIONS" => ("*".to_owned(), None),
