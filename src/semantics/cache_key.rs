@@ -320,6 +320,28 @@ mod tests {
         }
     }
 
+    /// Every key hashes alike.
+    #[derive(Default)]
+    struct Colliding;
+
+    impl std::hash::Hasher for Colliding {
+        fn write(&mut self, _: &[u8]) {}
+        fn finish(&self) -> u64 {
+            7
+        }
+    }
+
+    #[test]
+    fn keys_with_equal_hashes_stay_apart() {
+        let key = |path: &str| of(&request("GET", path, &[]), &plain(), &Partition::Public);
+        let mut stored = std::collections::HashMap::<_, _, std::hash::BuildHasherDefault<Colliding>>::default();
+        for path in ["/a", "/b", "/a?", "/a/"] {
+            assert_eq!(stored.insert(key(path), path), None);
+        }
+        assert_eq!(stored.get(&key("/b")), Some(&"/b"));
+        assert_eq!(stored.get(&key("/c")), None);
+    }
+
     #[test]
     fn a_value_of_one_field_is_not_that_of_another() {
         let key = of(&request("GET", "/", &[]), &plain(), &Partition::Public);
