@@ -331,12 +331,16 @@ impl ProxyHttp for Front {
             session.set_keepalive(None);
             let request = progress.handed.as_ref().map(|handed| &handed.request);
             let mut answer = self.pipeline.refuse(request, status, why);
-            if let Some(Handed { passage, .. }) = &mut progress.handed {
-                passage.exchange.status = status;
-                if let CacheStatus::Forward(forwarded) = &mut passage.exchange.cache_status {
-                    forwarded.detail = detail;
-                    answer.head.fields.set("Cache-Status", passage.exchange.cache_status.to_string());
+            match &mut progress.handed {
+                Some(Handed { passage, .. }) => {
+                    passage.exchange.status = status;
+                    if let CacheStatus::Forward(forwarded) = &mut passage.exchange.cache_status {
+                        forwarded.detail = detail;
+                        answer.head.fields.set("Cache-Status", passage.exchange.cache_status.to_string());
+                    }
                 }
+                // It came to no exchange that would be recorded at its end.
+                None => self.pipeline.observe(&answer.exchange),
             }
             // If the client has gone too, there is nobody to tell.
             drop(respond(session, answer.head, answer.content).await);
