@@ -7,6 +7,7 @@ use crate::edge::head::{Arrival, Refusal, Rules, TOO_LONG};
 use crate::edge::http2::{self, Body};
 use crate::edge::{trace, writer};
 use crate::field::{Fields, entity_tag};
+use crate::origin::head::MAX_HEAD;
 use crate::origin::peer::Peers;
 use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, head, rescue};
 use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
@@ -480,7 +481,9 @@ async fn respond(session: &mut Session, head: Head, content: Content) -> pingora
 /// Holds what streams through to what [`origin::head`](crate::origin::head) asks of what is read whole: one reading.
 fn check_readings(handed: Option<&Handed>, response: &ResponseHeader) -> pingora::Result<()> {
     let Some(Handed { request, upgrades, .. }) = handed else { return Err(status_error(500)) };
+    let octets: usize = response.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let read = match response.status.as_u16() {
+        _ if octets > MAX_HEAD => Err("its head is longer than is read here".to_owned()),
         // Nobody asked for another protocol: what follows is not HTTP (RFC 9110 §7.8).
         101 if !upgrades => Err("it switched protocols unasked".to_owned()),
         100..200 => Ok(()),
