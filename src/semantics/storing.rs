@@ -271,15 +271,20 @@ pub fn names_credential(name: &str, credentials: &[Credential]) -> bool {
     })
 }
 
+/// Statuses that speak of a request, or of a caller, and not of the resource: one client with an odd field, a long one, a
+/// method in disguise would have everybody told what only they deserved. Of 428, 429, 431 and 511 RFC 6585 says that they
+/// "MUST NOT be stored by a cache".
+const OF_ONE_REQUEST: [u16; 18] =
+    [400, 401, 403, 405, 406, 408, 411, 413, 414, 415, 416, 417, 421, 428, 429, 431, 501, 511];
+
 /// RFC 9111 §3, clause by clause, as far as the head tells.
 ///
 /// The head is the one that came: a Connection that names Cache-Control takes it from the next hop, not from this one.
 fn permission(request: &Request, head: &Head, route: &Route, partition: &Partition) -> Result<(), Detail> {
     let Head { status, ref fields, .. } = *head;
     let directives = &ResponseDirectives::of(fields);
-    // "the response status code is final": the origin's 1xx never come here. 206 and 304 answer what was not asked,
-    // 401 and 403 are about a caller and not about a resource.
-    if matches!(status, 206 | 304 | 401 | 403) || !(200..=999).contains(&status) {
+    // "the response status code is final": the origin's 1xx never come here. 206 and 304 answer what was not asked.
+    if matches!(status, 206 | 304) || OF_ONE_REQUEST.contains(&status) || !(200..=999).contains(&status) {
         return Err(Detail::Status);
     }
     if fields.contains("set-cookie") && route.set_cookie == SetCookie::Refuse {
@@ -432,17 +437,17 @@ mod tests {
 
     #[test]
     fn a_status_needs_a_lifetime_unless_it_is_heuristically_cacheable() {
-        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
+        for status in [200, 203, 204, 300, 301, 308, 404, 410] {
             Case { status, ..Case::default() }.check(&[], Ok(()));
         }
-        for status in [201, 302, 307, 400, 500, 503, 599] {
+        for status in [201, 302, 307, 422, 499, 500, 503, 599] {
             let case = Case { status, ..Case::default() };
             case.check(&[], Err(Detail::NoLifetime));
             for said in [MAX_AGE, ("Expires", "0"), ("Cache-Control", "s-maxage=1"), ("Cache-Control", "public")] {
                 case.check(&[said], Ok(()));
             }
         }
-        for status in [206, 304, 401, 403, 199, 1000] {
+        for status in [206, 304, 199, 1000].into_iter().chain(OF_ONE_REQUEST) {
             Case { status, ..Case::default() }.check(&[MAX_AGE], Err(Detail::Status));
             Case { status, route: fresh(), ..Case::default() }.check(&[MAX_AGE], Err(Detail::Status));
         }
