@@ -113,6 +113,19 @@ pub async fn body(session: &mut Session, announced: Option<u64>, policy: &Policy
     Ok(Body::Whole(body.freeze()))
 }
 
+/// Waits for `work`, unless the client resets its stream before: it may open another in its place, and would have more
+/// under way than it may have streams.
+///
+/// # Errors
+/// It has.
+pub async fn unless_gone<T>(session: &mut Session, work: impl Future<Output = T>) -> pingora::Result<T> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        _ = session.read_body_or_idle(true) => Err(Error::new_down(ErrorType::ConnectionClosed)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

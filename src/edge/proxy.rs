@@ -417,9 +417,14 @@ impl Front {
             return Ok(Handled::Answer(trace::answer(&self.pipeline, &request)));
         }
         let passed = match self.pipeline.classify(&request) {
-            Class::Retrieve if !request.has_body => return Ok(self.pipeline.retrieve(request, None).await),
+            Class::Retrieve if !request.has_body => {
+                return http2::unless_gone(session, self.pipeline.retrieve(request, None)).await;
+            }
             Class::Mutate => match http2::body(session, announced, &self.pipeline.policy).await? {
-                Body::Whole(body) => return Ok(Handled::Answer(self.pipeline.mutate(request, body, None).await)),
+                Body::Whole(body) => {
+                    let mutated = http2::unless_gone(session, self.pipeline.mutate(request, body, None)).await;
+                    return mutated.map(Handled::Answer);
+                }
                 Body::Refused(refusal) => return Ok(self.refuse(&request, refusal)),
                 Body::Long(read) => {
                     progress.read_ahead = read;
