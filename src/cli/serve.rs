@@ -84,6 +84,7 @@ pub fn run(args: &Args) -> ExitCode {
         }
     };
     take_all_files(policy.server.limits.connections);
+    warn_of_memory(policy.cache.memory);
     runtime.block_on(serve(policy, Extras { access_log: args.access_log, first_run: args.config.is_none() }))
 }
 
@@ -98,6 +99,25 @@ fn take_all_files(connections: usize) {
         let files = limit.maximum;
         tracing::warn!(target: "freshgate", files, connections, "the system allows fewer files than there may be connections");
     }
+}
+
+/// Says so where the store may grow beyond what there is: the system would end the process then.
+fn warn_of_memory(memory: u64) {
+    if let Some(available) = memory_there_is().filter(|available| memory > *available) {
+        tracing::warn!(target: "freshgate", memory, available, "cache.memory is more memory than there is");
+    }
+}
+
+/// Bytes of memory that the machine has, or that the control group may take (cgroups(7)), as far as the system tells.
+fn memory_there_is() -> Option<u64> {
+    let text = |file| std::fs::read_to_string(file).ok();
+    let allowed = || text("/sys/fs/cgroup/memory.max")?.trim().parse::<u64>().ok();
+    let installed = || {
+        let all = text("/proc/meminfo")?;
+        let kib = all.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?;
+        Some(kib.parse::<u64>().ok()?.saturating_mul(1024))
+    };
+    [allowed(), installed()].into_iter().flatten().min()
 }
 
 /// A runtime of so many threads.
@@ -220,13 +240,14 @@ impl Process {
     pub async fn run(self, stopped: watch::Receiver<bool>) {
         let Process { listeners, admin, operator, metrics, .. } = self;
         let pipeline = operator.pipeline.clone();
+        let connections = metrics.connections.clone();
         let shared = Admin { log: pipeline.changes.clone(), operations: operator.clone(), metrics };
         // The public listeners are bound and take connections already: whoever can ask is told so.
         operator.enter(Phase::Serving);
         let admin = tokio::spawn(admin::serve(admin, admin::router(shared), std::future::pending()));
         let teller = operator.learned.clone().map(|learned| tokio::spawn(tell(learned)));
         let draining = tokio::spawn(drain(operator, stopped.clone()));
-        listeners.serve(pipeline, stopped).await;
+        listeners.serve(pipeline, connections, stopped).await;
         // Operators can watch the drain to its end.
         for task in [Some(draining), teller].into_iter().flatten() {
             task.abort();

@@ -169,7 +169,8 @@ mod tests {
         let total = route(TOTAL, Counts { requests: 1010, reads: 1000, hits: 950, ..Counts::default() }, None);
         let store = StoreFigures { bytes: 5 << 20, entries: 120, memory: 256 << 20 };
         let unmatched = vec![Unmatched { method: "POST".to_owned(), path: "/carts/{id}".to_owned(), times: 3 }];
-        let stats = Stats { uptime_seconds: 3725, store, total, routes, unmatched, sentences: Default::default() };
+        let (connections, sentences) = Default::default();
+        let stats = Stats { uptime_seconds: 3725, store, total, routes, unmatched, connections, sentences };
         StatsAnswer { stats, learned, demoted: Vec::new() }
     }
 

@@ -107,6 +107,9 @@ impl ConfigErrors {
     }
 }
 
+/// Bytes of a line that is shown; nobody finds anything in a longer one.
+const LONGEST_EXCERPT: usize = 1000;
+
 fn locate(text: &str, Problem { place, what, hint }: Problem) -> Located {
     let span = match place {
         Place::File(span) => span,
@@ -127,7 +130,7 @@ fn locate(text: &str, Problem { place, what, hint }: Problem) -> Located {
         what,
         hint,
         // A tab would put the carets elsewhere.
-        excerpt: (!may_hold_secret(line)).then(|| (line.replace('\t', " "), length)),
+        excerpt: (line.len() <= LONGEST_EXCERPT && !may_hold_secret(line)).then(|| (line.replace('\t', " "), length)),
     }
 }
 

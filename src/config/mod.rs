@@ -13,6 +13,8 @@ mod written;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -95,8 +97,20 @@ pub fn load(path: &Path, overrides: &Overrides, env: Env<'_>) -> Result<Loaded, 
         let problem = Problem::new(&Place::Nowhere, format!("cannot read {name}: {why}"), "name a TOML file in UTF-8");
         ConfigErrors::new(&name, "", vec![problem])
     };
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let text = text_of(path).map_err(|error| unreadable(error.to_string()))?;
     parse(&text, &name, overrides, env)
+}
+
+/// The most that is read of a file: more is some other file, named by mistake.
+const LONGEST_MIB: u64 = 4;
+
+fn text_of(path: &Path) -> std::io::Result<String> {
+    let mut octets = Vec::new();
+    File::open(path)?.take((LONGEST_MIB << 20) + 1).read_to_end(&mut octets)?;
+    if octets.len() as u64 > LONGEST_MIB << 20 {
+        return Err(std::io::Error::other(format!("it is longer than {LONGEST_MIB} MiB")));
+    }
+    String::from_utf8(octets).map_err(|_| std::io::Error::other("it is not UTF-8"))
 }
 
 /// Resolves a file's text; `file_name` is for messages.

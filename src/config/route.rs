@@ -224,15 +224,27 @@ fn patterns(written: &written::Route, base: &str, problems: &mut Vec<Problem>) -
     }
     each("paths", paths, problems, |path| match path_problem(path) {
         None => Ok(Pattern::below(base, path)),
+        Some((what, hint)) if path.len() > LONGEST_PATH => {
+            Err((format!("{:?}… {what}", &path[..path.floor_char_boundary(20)]), hint))
+        }
         Some((what, hint)) => Err((format!("{path:?} {what}"), hint)),
     })
 }
+
+/// Longer ones are no API's, and what matches paths does so by recursion.
+const LONGEST_PATH: usize = 1000;
 
 /// What is wrong with a path, and what to write; `None` for a good one.
 fn path_problem(path: &str) -> Option<Refusal> {
     let refuse = |what: &str, hint: &str| Some((what.to_owned(), hint.to_owned()));
     if !path.starts_with('/') {
         return Some(("does not begin with a slash".to_owned(), format!("write \"/{path}\"")));
+    }
+    if path.len() > LONGEST_PATH {
+        return Some((
+            format!("has more than {LONGEST_PATH} characters"),
+            "write a path that people ask for".to_owned(),
+        ));
     }
     if path.len() > 1 && path.ends_with('/') {
         let bare = path.trim_end_matches('/');

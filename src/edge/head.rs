@@ -4,6 +4,7 @@
 use crate::field::{self, max_forwards};
 use crate::message::{self, MAX_LINES, Section};
 use crate::policy::{Credential, Limits, Policy};
+use crate::semantics::forwarding;
 use crate::semantics::request::{Request, Scheme, Version};
 use bytes::{Bytes, BytesMut};
 use std::net::IpAddr;
@@ -139,8 +140,9 @@ impl Line {
         refuse_nominations(&fields, rules.credentials)?;
         let expects_continue = expectation(&fields, http11)?;
         let host = host(&fields, http11, arrival.scheme)?;
-        let Target { authority, path, query } = read_target(&method, &target, host, arrival.scheme)?;
         check_method(&method, &fields, body != RequestBody::None)?;
+        let Target { authority, path, query } = read_target(&method, &target, host, arrival.scheme)?;
+        check_passes(&fields)?;
         check_served(&authority, rules.hosts)?;
         if !authority.is_empty() && !fields.contains("host") {
             // HTTP/1.0 in absolute-form: what is sent on has to name the host in the one place that is read.
@@ -321,7 +323,8 @@ fn read_target(method: &str, target: &str, host: Option<String>, scheme: Scheme)
 /// Path and query of a target in origin-form.
 ///
 /// # Errors
-/// It holds what no URI does (RFC 3986 §2), or dot segments, which whoever resolves them reads as another path.
+/// It holds what no URI does (RFC 3986 §2), or dot segments, which whoever resolves them reads as another path, or in its
+/// path an escape that stands for no octet, or for NUL, where some readers see the end.
 pub fn path_and_query(origin_form: &str) -> Result<(String, Option<String>), Refusal> {
     if origin_form.bytes().any(|b| !b.is_ascii_graphic() || matches!(b, b'#' | b'\\')) {
         return Err(refusal(400, "The request's target holds what a URI cannot."));
@@ -332,6 +335,9 @@ pub fn path_and_query(origin_form: &str) -> Result<(String, Option<String>), Ref
     };
     if segments(path).any(is_dot_segment) {
         return Err(refusal(400, "The request's path holds dot segments."));
+    }
+    if !path.split('%').skip(1).all(is_escape) {
+        return Err(refusal(400, "The request's path holds a percent sign that stands for no octet."));
     }
     Ok((if path.is_empty() { "/".to_owned() } else { path.to_owned() }, query))
 }
@@ -349,6 +355,12 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
             Some(&text[..at.unwrap_or(text.len())])
         })
     })
+}
+
+/// Whether what follows a percent sign begins with two hexadecimal digits (RFC 3986 §2.1), and not those of NUL.
+fn is_escape(behind: &str) -> bool {
+    let digits = behind.as_bytes().get(..2);
+    digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit) && digits != b"00")
 }
 
 /// `.` or `..`, however they are written (RFC 3986 §3.3, §2.3), parameters set aside as servlets do.
@@ -370,6 +382,16 @@ pub fn check_method(method: &str, fields: &field::Fields, has_body: bool) -> Res
         "TRACE" if has_body => Err(refusal(400, "TRACE takes no body.")),
         _ => Ok(()),
     }
+}
+
+/// More than so many times through proxies of this name is a loop: nobody lines up so many.
+const MAX_PASSES: usize = 8;
+
+/// "An intermediary can use Via to detect forwarding loops" (RFC 9110 §7.6.3). The origin that this proxy was given may be
+/// the proxy itself by another name.
+pub fn check_passes(fields: &field::Fields) -> Result<(), Refusal> {
+    let passes = field::list(fields.get_all("via")).filter(|hop| forwarding::is_own_hop(hop)).count();
+    if passes <= MAX_PASSES { Ok(()) } else { Err(refusal(508, "The request came through here too often: it loops.")) }
 }
 
 /// RFC 9110 §15.5.20: where `server.hosts` names the hosts, no other is answered.
@@ -550,6 +572,10 @@ mod tests {
         for dots in ["/..", "/a/../b", "/a/./b", "/%2e%2E/a", "/.%2e", "/.", "/a/x%2F..%2fb", "/a%5C..", "/a/..;x/b"] {
             refused(target(dots), 400);
         }
+        for escape in ["/a%zz", "/a%", "/a%2", "/a%00.css", "/%%41"] {
+            refused(target(escape), 400);
+        }
+        assert_eq!(accepted(&target("/a%7a?q=100%&z=%00")).request.target(), "/a%7a?q=100%&z=%00");
         refused(target("http://other.example/"), 400);
         refused(target("http://user@localhost/"), 400);
         refused("GET / a HTTP/1.1\r\nHost: localhost\r\n\r\n", 400);
@@ -566,13 +592,20 @@ mod tests {
 
     #[test]
     fn methods() {
-        refused("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400);
+        refused("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", 405);
         refused("CONNECT / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405);
         refused("TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405);
         refused("TRACE / HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: 1\r\n\r\n", 405);
         refused("TRACE / HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: 0\r\nContent-Length: 3\r\n\r\n", 400);
         assert_eq!(accepted("TRACE / HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: 0\r\n\r\n").request.method, "TRACE");
         assert_eq!(accepted("get / HTTP/1.1\r\nHost: localhost\r\n\r\n").request.method, "get");
+    }
+
+    #[test]
+    fn what_came_through_here_too_often_loops() {
+        let through = |passes: usize| get(&format!("Via: 1.0 freshgater, {}\r\n", "1.1 freshgate, ".repeat(passes)));
+        accepted(&through(MAX_PASSES));
+        refused(through(MAX_PASSES + 1), 508);
     }
 
     #[test]

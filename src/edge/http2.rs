@@ -40,6 +40,7 @@ pub fn request(header: &RequestHeader, has_body: bool, rules: Rules<'_>, arrival
     }
     let method = header.method.as_str().to_owned();
     head::check_method(&method, &fields, has_body)?;
+    head::check_passes(&fields)?;
     head::check_served(&authority, rules.hosts)?;
     let (path, query) = match std::str::from_utf8(target) {
         Ok("*") if method == "OPTIONS" => ("*".to_owned(), None),
@@ -110,6 +111,19 @@ pub async fn body(session: &mut Session, announced: Option<u64>, policy: &Policy
         return Err(status_error(400));
     }
     Ok(Body::Whole(body.freeze()))
+}
+
+/// Waits for `work`, unless the client resets its stream before: it may open another in its place, and would have more
+/// under way than it may have streams.
+///
+/// # Errors
+/// It has.
+pub async fn unless_gone<T>(session: &mut Session, work: impl Future<Output = T>) -> pingora::Result<T> {
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        _ = session.read_body_or_idle(true) => Err(Error::new_down(ErrorType::ConnectionClosed)),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The HTTP/1.1 front: one connection, its requests one after the other (RFC 9112 §9.3). Reads a head, asks the
 //! pipeline, and writes what the pipeline answers; what is to be streamed goes to Pingora, and the connection comes back.
 
+use crate::edge::connections::{Connections, Event};
 use crate::edge::handover::{Extent, OneRequest};
 use crate::edge::head::{self, Arrival, Parsed, Received, Refusal, RequestBody, Rules, TOO_LONG};
 use crate::edge::proxy::{Handed, Proxy, UPGRADED_SILENCE, carried};
@@ -29,6 +30,7 @@ use tokio::time::timeout;
 pub struct Lane {
     pub pipeline: Arc<Pipeline>,
     pub proxy: Arc<Proxy>,
+    pub connections: Arc<Connections>,
     /// Becomes `true` when no further requests are to be taken.
     pub shutdown: ShutdownWatch,
 }
@@ -109,6 +111,9 @@ impl Lane {
                 heard = timeout(patience, connection.read()) => heard,
                 () = stopped(&mut shutdown) => timeout(LAST_CALL, connection.read()).await,
             };
+            if heard.is_err() && !*self.shutdown.borrow() {
+                self.connections.count(Event::Idle);
+            }
             if !heard.unwrap_or(false) {
                 return Next::Silence;
             }

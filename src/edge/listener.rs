@@ -1,6 +1,7 @@
 //! The public listener: addresses and certificates before anything is served, then connections, each in a task of its
 //! own, until the process is to end.
 
+use crate::edge::connections::{Connections, Event};
 use crate::edge::head::Arrival;
 use crate::edge::lane::{Lane, stopped};
 use crate::edge::proxy;
@@ -80,10 +81,10 @@ impl Listeners {
 
     /// Serves until `shutdown` is `true`; then takes no further connections, lets idle ones close and those in use
     /// finish, and returns when all have, after `server.drain` at the latest.
-    pub async fn serve(self, pipeline: Arc<Pipeline>, shutdown: ShutdownWatch) {
+    pub async fn serve(self, pipeline: Arc<Pipeline>, connections: Arc<Connections>, shutdown: ShutdownWatch) {
         let policy = pipeline.policy.clone();
-        let lane =
-            Arc::new(Lane { proxy: proxy::proxy(pipeline.clone(), self.peers), pipeline, shutdown: shutdown.clone() });
+        let proxy = proxy::proxy(pipeline.clone(), self.peers);
+        let lane = Arc::new(Lane { proxy, pipeline, connections, shutdown: shutdown.clone() });
         let limits = &policy.server.limits;
         let room = if limits.connections == 0 { Semaphore::MAX_PERMITS } else { limits.connections };
         let door = Door { lane, tls: self.tls, room: Arc::new(Semaphore::new(room)), limits: limits.clone() };
@@ -170,7 +171,10 @@ impl Door {
 
     fn admit(&self, connections: &mut JoinSet<()>, stream: TcpStream, client: SocketAddr) {
         // Over the limit the connection is closed at once: saying so would take what there is too little of.
-        let Ok(permit) = self.room.clone().try_acquire_owned() else { return };
+        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            return self.lane.connections.count(Event::NoRoom);
+        };
+        self.lane.connections.count(Event::Opened);
         let (lane, tls) = (self.lane.clone(), self.tls.clone());
         let patience = if self.limits.header_timeout.is_zero() { Duration::MAX } else { self.limits.header_timeout };
         connections.spawn(async move {
@@ -180,7 +184,9 @@ impl Door {
                 let arrival = Arrival { scheme: Scheme::Http, client: client.ip() };
                 return lane.serve(Box::new(stream), arrival).await;
             };
-            let Ok(Ok(stream)) = timeout(patience, tls.tls_handshake(stream)).await else { return };
+            let Ok(Ok(stream)) = timeout(patience, tls.tls_handshake(stream)).await else {
+                return lane.connections.count(Event::NoTls);
+            };
             let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
             let stream: Stream = Box::new(stream);
             if http2 {

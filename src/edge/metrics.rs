@@ -3,6 +3,7 @@
 //! Each counter is defined once, in a table here, with the sentence that explains it everywhere.
 
 use super::advice::{self, Advice};
+use super::connections::Connections;
 use super::latency::{Latency, Measured};
 use super::learn::learned_path;
 use crate::clock::Timestamp;
@@ -12,8 +13,8 @@ use crate::semantics::cache_status::{CacheStatus, Detail, Forward};
 use prometheus::proto::{self, MetricFamily, MetricType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -82,6 +83,26 @@ const DETAILS: (&str, &str, &str) =
     ("details", "detail", "Requests whose answer carried a detail (RFC 9211 §2.8); only those that occurred.");
 const MUTATIONS: (&str, &str, &str) = ("mutations", "outcome", "Mutations, by how they ended.");
 const RESPONSES: (&str, &str, &str) = ("responses", "class", "Final responses that clients were sent, by class.");
+const REFUSED: (&str, &str, &str) =
+    ("refused", "status", "Requests that the proxy refused or had no room for, by status; only those that occurred.");
+const CONNECTIONS: (&str, &str, &str) = ("connections", "event", "Connections of clients, by what became of them.");
+
+/// Every status that a request is refused with.
+const REFUSALS: [(u16, &str); 13] = [
+    (400, "400"),
+    (405, "405"),
+    (408, "408"),
+    (413, "413"),
+    (414, "414"),
+    (417, "417"),
+    (421, "421"),
+    (431, "431"),
+    (500, "500"),
+    (501, "501"),
+    (503, "503"),
+    (505, "505"),
+    (508, "508"),
+];
 
 const OUTCOMES: [(Outcome, &str); 4] = [
     (Outcome::Done, "done"),
@@ -125,6 +146,7 @@ struct RouteMetrics {
     details: Slots<{ Detail::ALL.len() }>,
     mutations: Slots<{ OUTCOMES.len() }>,
     statuses: Slots<{ CLASSES.len() }>,
+    refused: Slots<{ REFUSALS.len() }>,
     latency: Latency,
 }
 
@@ -137,6 +159,8 @@ pub struct Metrics {
     without_file: Option<String>,
     /// Mutations that match no route or invalidated nothing, by method and learned path: at most [`MAX_UNMATCHED`].
     unmatched: Mutex<BTreeMap<(String, String), u64>>,
+    /// What no exchange tells.
+    pub connections: Arc<Connections>,
 }
 
 /// How many of the mutations that match no route, or invalidated nothing, are told apart.
@@ -146,7 +170,7 @@ impl Metrics {
     /// All zero, with a slot for each of `routes`.
     pub fn new(routes: &Routes, started: Timestamp) -> Self {
         let routes = routes.iter().map(|r| (r.name.clone(), RouteMetrics::default())).collect();
-        Metrics { started, routes, without_file: None, unmatched: Mutex::default() }
+        Metrics { started, routes, without_file: None, unmatched: Mutex::default(), connections: Arc::default() }
     }
 
     /// Advises in whole files, for an origin at this URL.
@@ -191,6 +215,7 @@ impl Metrics {
             total,
             routes: shown,
             unmatched: self.unmatched(),
+            connections: self.connections.read(),
         }
     }
 
@@ -223,6 +248,11 @@ impl Metrics {
         families.push(labelled(DETAILS, |s| &s.details));
         families.push(labelled(MUTATIONS, |s| &s.mutations));
         families.push(labelled(RESPONSES, |s| &s.statuses));
+        families.push(labelled(REFUSED, |s| &s.refused));
+        let (name, label, sentence) = CONNECTIONS;
+        let connections = self.connections.read();
+        let connections = connections.iter().map(|(event, n)| counter(&[(label, event)], *n)).collect();
+        families.push(family(format!("{name}_total"), sentence, MetricType::COUNTER, connections));
         families.push(family(
             "latency_seconds".to_owned(),
             "From the head of a request to the last byte of its answer.",
@@ -262,6 +292,11 @@ impl RouteMetrics {
         }
         if let Some(detail) = detail_of(exchange.cache_status) {
             self.details.count(detail as usize);
+            if matches!(detail, Detail::Refused | Detail::Saturated)
+                && let Some(slot) = REFUSALS.iter().position(|(status, _)| *status == exchange.status)
+            {
+                self.refused.count(slot);
+            }
         }
         match &exchange.mutation {
             Some(mutation) => self.record_mutation(mutation),
@@ -310,6 +345,7 @@ impl RouteMetrics {
             details: self.details.read(|slot| Detail::ALL[slot].as_str()),
             mutations: self.mutations.read(|slot| OUTCOMES[slot].1),
             statuses: self.statuses.read(|slot| CLASSES[slot]),
+            refused: self.refused.read(|slot| REFUSALS[slot].1),
             latency_ms: Percentiles::of(measured),
             advice: None,
         }
@@ -338,6 +374,9 @@ pub struct Stats {
     pub routes: Vec<RouteStats>,
     /// Mutations that match no route, or invalidated nothing; at most 50 are told apart.
     pub unmatched: Vec<Unmatched>,
+    /// Connections of clients, by what became of them.
+    #[serde(default)]
+    pub connections: BTreeMap<String, u64>,
     /// A sentence for each detail that occurred.
     pub sentences: BTreeMap<String, String>,
 }
@@ -376,6 +415,9 @@ pub struct RouteStats {
     pub mutations: BTreeMap<String, u64>,
     /// Final responses by class, such as `2xx`.
     pub statuses: BTreeMap<String, u64>,
+    /// Requests that the proxy refused or had no room for, by status.
+    #[serde(default)]
+    pub refused: BTreeMap<String, u64>,
     pub latency_ms: Percentiles,
     /// Why the hit rate is low, and what changes it.
     pub advice: Option<Advice>,
@@ -393,6 +435,7 @@ impl RouteStats {
             (&mut self.details, &other.details),
             (&mut self.mutations, &other.mutations),
             (&mut self.statuses, &other.statuses),
+            (&mut self.refused, &other.refused),
         ] {
             more.iter().for_each(|(name, n)| *mine.entry(name.clone()).or_default() += n);
         }
@@ -595,6 +638,7 @@ mod tests {
         assert_eq!(total.details, map(&[("no-store", 1), ("saturated", 1)]));
         assert_eq!(total.mutations, map(&[("accepted", 1)]));
         assert_eq!(total.statuses, map(&[("2xx", 3), ("5xx", 1)]));
+        assert_eq!(total.refused, map(&[("503", 1)]));
         assert_eq!(stats.sentences["no-store"], "The origin said `no-store`.");
         assert_eq!((stats.uptime_seconds, stats.routes[1].counts.requests), (7, 1));
         assert_eq!(total.latency_ms.p50.map(f64::round), Some(5.0));
@@ -628,6 +672,7 @@ mod tests {
             "freshgate_latency_seconds_bucket{route=\"categories\",le=\"0.008192\"} 2",
             "freshgate_latency_seconds_bucket{route=\"categories\",le=\"+Inf\"} 2",
             "freshgate_latency_seconds_count{route=\"categories\"} 2",
+            "freshgate_connections_total{event=\"no-room\"} 0",
             "freshgate_store_entries 2",
         ] {
             assert!(text.lines().any(|l| l == line), "{line:?} is not in\n{text}");

@@ -6,6 +6,7 @@
 pub mod access_log;
 pub mod admin;
 pub mod advice;
+pub mod connections;
 pub mod dashboard;
 pub mod draft;
 pub mod handover;

@@ -331,12 +331,16 @@ impl ProxyHttp for Front {
             session.set_keepalive(None);
             let request = progress.handed.as_ref().map(|handed| &handed.request);
             let mut answer = self.pipeline.refuse(request, status, why);
-            if let Some(Handed { passage, .. }) = &mut progress.handed {
-                passage.exchange.status = status;
-                if let CacheStatus::Forward(forwarded) = &mut passage.exchange.cache_status {
-                    forwarded.detail = detail;
-                    answer.head.fields.set("Cache-Status", passage.exchange.cache_status.to_string());
+            match &mut progress.handed {
+                Some(Handed { passage, .. }) => {
+                    passage.exchange.status = status;
+                    if let CacheStatus::Forward(forwarded) = &mut passage.exchange.cache_status {
+                        forwarded.detail = detail;
+                        answer.head.fields.set("Cache-Status", passage.exchange.cache_status.to_string());
+                    }
                 }
+                // It came to no exchange that would be recorded at its end.
+                None => self.pipeline.observe(&answer.exchange),
             }
             // If the client has gone too, there is nobody to tell.
             drop(respond(session, answer.head, answer.content).await);
@@ -412,9 +416,14 @@ impl Front {
             return Ok(Handled::Answer(trace::answer(&self.pipeline, &request)));
         }
         let passed = match self.pipeline.classify(&request) {
-            Class::Retrieve if !request.has_body => return Ok(self.pipeline.retrieve(request, None).await),
+            Class::Retrieve if !request.has_body => {
+                return http2::unless_gone(session, self.pipeline.retrieve(request, None)).await;
+            }
             Class::Mutate => match http2::body(session, announced, &self.pipeline.policy).await? {
-                Body::Whole(body) => return Ok(Handled::Answer(self.pipeline.mutate(request, body, None).await)),
+                Body::Whole(body) => {
+                    let mutated = http2::unless_gone(session, self.pipeline.mutate(request, body, None)).await;
+                    return mutated.map(Handled::Answer);
+                }
                 Body::Refused(refusal) => return Ok(self.refuse(&request, refusal)),
                 Body::Long(read) => {
                     progress.read_ahead = read;
@@ -476,7 +485,9 @@ async fn respond(session: &mut Session, head: Head, content: Content) -> pingora
 /// Holds what streams through to what [`origin::head`](crate::origin::head) asks of what is read whole: one reading.
 fn check_readings(handed: Option<&Handed>, response: &ResponseHeader) -> pingora::Result<()> {
     let Some(Handed { request, upgrades, .. }) = handed else { return Err(status_error(500)) };
+    let octets: usize = response.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let read = match response.status.as_u16() {
+        _ if octets > head::MAX_HEAD => Err("its head is longer than is read here".to_owned()),
         // Nobody asked for another protocol: what follows is not HTTP (RFC 9110 §7.8).
         101 if !upgrades => Err("it switched protocols unasked".to_owned()),
         100..200 => Ok(()),

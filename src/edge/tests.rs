@@ -154,7 +154,7 @@ impl Front {
         let pipeline =
             Pipeline::new(Arc::new(policy), Arc::new(http), Arc::new(SystemClock), Arc::new(observer), [0; 32]);
         let (stop, stopped) = watch::channel(false);
-        let served = tokio::spawn(listeners.serve(pipeline, stopped));
+        let served = tokio::spawn(listeners.serve(pipeline, Arc::default(), stopped));
         Front { address, origin, observed, stop, served }
     }
 

@@ -30,6 +30,9 @@ use tokio::sync::oneshot;
 /// A body that is not whole this long after its head streams to the caller it was fetched for.
 const WHOLE_WITHIN: Duration = Duration::from_secs(1);
 
+/// How often a fetch that its caller has left looks whether others still wait for its place at the origin.
+const FOLLOWERS_LOOKED_FOR: Duration = Duration::from_secs(1);
+
 /// How long it is remembered of a resource that its responses are each caller's own. Once it is over, one fetch tells
 /// again.
 const APART_FOR: Duration = Duration::from_secs(3600);
@@ -104,9 +107,12 @@ pub struct Fetch {
 impl Fetch {
     /// Starts it for a request.
     pub fn launch(self) -> oneshot::Receiver<Arrival> {
-        let (tell, arrival) = oneshot::channel();
+        let (mut tell, arrival) = oneshot::channel();
         // The request may be gone when the fetch is done; what it brought is stored all the same.
-        tokio::spawn(async move { drop(tell.send(self.run().await)) });
+        tokio::spawn(async move {
+            let brought = self.run(Some(&mut tell)).await;
+            drop(tell.send(brought));
+        });
         arrival
     }
 
@@ -118,7 +124,7 @@ impl Fetch {
             exchange.background = true;
             exchange.origin_requests = 1;
             let mut forwarded = Forwarded::because(Forward::Stale);
-            match self.run().await {
+            match self.run(None).await {
                 Arrival::Whole(whole) => {
                     whole.record(&mut exchange);
                     forwarded.status = Some(whole.origin_status);
@@ -137,13 +143,13 @@ impl Fetch {
         });
     }
 
-    async fn run(mut self) -> Arrival {
-        let arrival = match self.attempt().await {
+    async fn run(mut self, mut caller: Option<&mut oneshot::Sender<Arrival>>) -> Arrival {
+        let arrival = match self.attempt(caller.as_deref_mut()).await {
             Ok(arrival) => arrival,
             // The 304 was about something else than what is stored: RFC 9111 §4.3.4 has nothing to select.
             Err(Mismatch) => {
                 self.stored = None;
-                match self.attempt().await {
+                match self.attempt(caller).await {
                     Ok(arrival) => arrival,
                     Err(Mismatch) => Arrival::Failed(OriginError {
                         kind: OriginErrorKind::Protocol,
@@ -156,6 +162,16 @@ impl Fetch {
             pilot.land(Landing::Failed(error.clone()));
         }
         arrival
+    }
+
+    /// Waits until nobody waits for it. A fetch belongs to no client, but there is none before it has a place at the origin:
+    /// who asks and leaves, again and again, must not fill the line of those who stay.
+    async fn forsaken(&self, caller: Option<&mut oneshot::Sender<Arrival>>) {
+        let Some(caller) = caller else { return std::future::pending().await };
+        caller.closed().await;
+        while self.pilot.as_ref().is_some_and(Pilot::is_awaited) {
+            tokio::time::sleep(FOLLOWERS_LOOKED_FOR).await;
+        }
     }
 
     /// How the origin can vouch for what is stored. Of what was invalidated only a strong entity-tag tells, and alone:
@@ -180,9 +196,19 @@ impl Fetch {
         }
     }
 
-    async fn attempt(&mut self) -> Result<Arrival, Mismatch> {
+    async fn attempt(&mut self, caller: Option<&mut oneshot::Sender<Arrival>>) -> Result<Arrival, Mismatch> {
         let pipeline = self.pipeline.clone();
-        let _permit = match pipeline.permit(false).await {
+        let permit = tokio::select! {
+            biased;
+            permit = pipeline.permit(false) => permit,
+            () = self.forsaken(caller) => {
+                // Whoever boards at this moment is told to go on alone.
+                self.pilot = None;
+                let cause = "nobody waited any longer for a place at the origin".into();
+                Err(OriginError { kind: OriginErrorKind::Saturated, cause })
+            }
+        };
+        let _permit = match permit {
             Ok(permit) => permit,
             Err(error) => return Ok(Arrival::Failed(error)),
         };

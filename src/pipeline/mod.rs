@@ -46,6 +46,9 @@ use turns::Turns;
 /// Changes that are remembered.
 const CHANGES: usize = 10_000;
 
+/// Mutations that wait for the origin although their clients have left; each holds up to `origin.request_buffer`.
+const MAX_LEFT_ALONE: usize = 64;
+
 /// What kind of request this is, from its head alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -136,6 +139,8 @@ pub struct Pipeline {
     permits: Arc<Semaphore>,
     /// How many of those may be for requests whose bodies stream: who sends a byte a minute must not keep out all others.
     uploads: Arc<Semaphore>,
+    /// How many mutations may wait for the origin whose clients have left.
+    left_alone: Semaphore,
     /// Boot time in milliseconds until which background work leaves the origin alone: it said 429 with Retry-After.
     rests_until: AtomicU64,
 }
@@ -169,6 +174,7 @@ impl Pipeline {
             turns: Turns::default(),
             permits: Arc::new(Semaphore::new(permits)),
             uploads: Arc::new(Semaphore::new((permits / 2).max(1))),
+            left_alone: Semaphore::new(MAX_LEFT_ALONE),
             rests_until: AtomicU64::new(0),
             policy,
             clock,

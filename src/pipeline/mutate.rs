@@ -22,6 +22,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -144,27 +145,16 @@ struct Mutation {
 }
 
 impl Mutation {
-    async fn run(mut self, body: Bytes, interim: Option<Interim>, tell: oneshot::Sender<Answer>) {
+    async fn run(mut self, body: Bytes, interim: Option<Interim>, mut tell: oneshot::Sender<Answer>) {
         let pipeline = self.pipeline.clone();
         let mut forwarded = Forwarded::because(Forward::Method);
         self.exchange.cache_status = CacheStatus::Forward(forwarded);
-        let turn = match pipeline.leave_to_change(&self.request).await {
-            Ok(leave) => {
-                if leave.evaluated {
-                    forwarding::without_precondition(&mut self.request.fields);
-                }
-                leave.turn
-            }
+        let admitted = self.admitted(&mut tell).await;
+        let Some(admitted) = admitted else { return };
+        let (turn, permit) = match admitted {
+            Ok(admitted) => admitted,
             Err(answer) => {
                 drop(tell.send(*answer));
-                return;
-            }
-        };
-        let permit = match pipeline.permit(false).await {
-            Ok(permit) => permit,
-            // Nothing was sent, so nothing can have changed.
-            Err(error) => {
-                drop(tell.send(pipeline.failure(self.exchange, &error)));
                 return;
             }
         };
@@ -185,6 +175,33 @@ impl Mutation {
                 drop(turn);
                 work.await;
             }
+        }
+    }
+
+    /// Waits for its turn and a place at the origin. `None`: its client has left, as too many others have that wait; nothing
+    /// was sent.
+    async fn admitted(&mut self, caller: &mut oneshot::Sender<Answer>) -> Option<Result<(Turn, Permit), Box<Answer>>> {
+        let pipeline = self.pipeline.clone();
+        let mut admitted = pin!(self.admission());
+        tokio::select! {
+            biased;
+            admitted = &mut admitted => Some(admitted),
+            // A client that leaves changes nothing; one that leaves again and again must not fill the memory.
+            () = caller.closed() => {
+                let _left = pipeline.left_alone.try_acquire().ok()?;
+                Some(admitted.await)
+            }
+        }
+    }
+
+    async fn admission(&mut self) -> Result<(Turn, Permit), Box<Answer>> {
+        let leave = self.pipeline.leave_to_change(&self.request).await?;
+        if leave.evaluated {
+            forwarding::without_precondition(&mut self.request.fields);
+        }
+        match self.pipeline.permit(false).await {
+            Ok(permit) => Ok((leave.turn, permit)),
+            Err(error) => Err(Box::new(self.pipeline.failure(self.exchange.clone(), &error))),
         }
     }
 
@@ -213,7 +230,7 @@ impl Mutation {
                 // No connection: nothing was sent, and nothing can have changed. Anything else may have been applied.
                 let outcome = if error.kind == OriginErrorKind::Connect { Outcome::Refused } else { Outcome::Unknown };
                 self.exchange.mutation = Some(barrier.end(outcome));
-                drop(tell.send(pipeline.failure(self.exchange, &error)));
+                say(&pipeline, tell, pipeline.failure(self.exchange, &error));
                 return;
             }
         };
@@ -240,7 +257,7 @@ impl Mutation {
                 Some(Ok(chunk)) => whole.extend_from_slice(&chunk),
                 Some(Err(error)) => {
                     self.exchange.mutation = Some(barrier.end(Outcome::Unknown));
-                    drop(tell.send(self.pipeline.failure(self.exchange, &error)));
+                    say(&self.pipeline, tell, self.pipeline.failure(self.exchange, &error));
                     return;
                 }
                 None => break true,
@@ -254,7 +271,7 @@ impl Mutation {
             self.exchange.mutation = Some(barrier.end(outcome));
             let empty = framing == Framing::Empty;
             let content = if empty { Content::Empty } else { Content::Whole(whole.freeze()) };
-            drop(tell.send(self.answer(head, content)));
+            say(&self.pipeline, tell, self.answer(head, content));
             return;
         }
         self.exchange.mutation = Some(barrier.first_byte(outcome));
@@ -263,7 +280,7 @@ impl Mutation {
         let client = stream::unfold(receive, |mut receive| async { Some((receive.recv().await?, receive)) }).boxed();
         // A place at the origin is for those who wait for it; from here it may be the origin that waits for the client.
         drop(permit);
-        drop(tell.send(self.answer(head, Content::Stream { framing, body: client })));
+        say(&self.pipeline, tell, self.answer(head, Content::Stream { framing, body: client }));
         let whole = pump(stream::iter(read).chain(body).boxed(), &send).await;
         barrier.end(if whole { outcome } else { Outcome::Unknown });
     }
@@ -281,6 +298,13 @@ impl Mutation {
         answer::expose(&mut fields);
         fields.push("Cache-Status", exchange.cache_status.to_string());
         Answer { head: Head { fields, ..head }, content, exchange }
+    }
+}
+
+/// Answers; where the client has left, what became of its mutation is recorded all the same.
+fn say(pipeline: &Pipeline, tell: oneshot::Sender<Answer>, answer: Answer) {
+    if let Err(unheard) = tell.send(answer) {
+        pipeline.observe(&unheard.exchange);
     }
 }
 

@@ -126,6 +126,10 @@ impl Subject {
         for name in ["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"] {
             fields.remove(name);
         }
+        if fields.get("host").is_some_and(|host| host != self.request.authority.as_bytes()) {
+            // All its spellings are one key (RFC 9110 §4.2.3): none of them may shape what the others are answered.
+            fields.set("Host", self.request.authority.clone());
+        }
         let route = self.route(pipeline);
         if matches!(route.freshness, Freshness::For(_)) {
             // The identity form is what is hashed and kept.

@@ -111,6 +111,9 @@ pub fn of_route(request: &Request, route: &Route) -> CacheKey {
     CacheKey(parts.bytes.into())
 }
 
+/// Stands among the names that a response varies on, and is none itself: the names of all the fields that a request has.
+pub const FIELD_NAMES: &str = ":names";
+
 /// The key of one variant: the primary key and the values of the fields that Vary names. White space around members, the
 /// split into lines, and "case-normalization, where values are defined to be case-insensitive" are what RFC 9111 §4.1
 /// allows to be set aside.
@@ -164,6 +167,12 @@ impl Parts {
 
     /// A field that is missing and one that is empty are different values.
     fn selecting(&mut self, name: &str, fields: &Fields) {
+        if name == FIELD_NAMES {
+            let mut names: Vec<Vec<u8>> = fields.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+            names.sort();
+            names.dedup();
+            return self.add(&names.join(&b","[..]));
+        }
         if !fields.contains(name) {
             return self.add(b"-");
         }
@@ -323,6 +332,28 @@ mod tests {
             };
             prop_assert_eq!(key(&a) == key(&b), a == b);
         }
+    }
+
+    /// Every key hashes alike.
+    #[derive(Default)]
+    struct Colliding;
+
+    impl std::hash::Hasher for Colliding {
+        fn write(&mut self, _: &[u8]) {}
+        fn finish(&self) -> u64 {
+            7
+        }
+    }
+
+    #[test]
+    fn keys_with_equal_hashes_stay_apart() {
+        let key = |path: &str| of(&request("GET", path, &[]), &plain(), &Partition::Public);
+        let mut stored = std::collections::HashMap::<_, _, std::hash::BuildHasherDefault<Colliding>>::default();
+        for path in ["/a", "/b", "/a?", "/a/"] {
+            assert_eq!(stored.insert(key(path), path), None);
+        }
+        assert_eq!(stored.get(&key("/b")), Some(&"/b"));
+        assert_eq!(stored.get(&key("/c")), None);
     }
 
     #[test]

@@ -90,20 +90,35 @@ pub fn forwards_left(request: &Request) -> Option<u64> {
     matches!(request.method.as_str(), "OPTIONS" | "TRACE").then(|| max_forwards::of(&request.fields))?
 }
 
+/// Whether this member of `Via` is one that a proxy of this name has put there.
+pub fn is_own_hop(member: &[u8]) -> bool {
+    member.split(|octet| *octet == b' ').nth(1) == Some(PSEUDONYM.as_bytes())
+}
+
 /// Whether a field of the request may reach the origin: from a client that is not trusted, what claims to be a proxy's
-/// word (`Forwarded`, `X-Forwarded-Prefix` and the like) may not.
+/// word (`Forwarded`, `X-Forwarded-Prefix` and the like) may not. An origin that went by another URL, or another host, than
+/// the one a response is stored under would answer for the one under the name of the other.
 pub fn is_believed(name: &[u8], request: &Request, trusted: &[IpNet]) -> bool {
     let own = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
+    let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
     let begins = |beginning: &[u8]| name.get(..beginning.len()).is_some_and(|b| b.eq_ignore_ascii_case(beginning));
-    let forwarding = name.eq_ignore_ascii_case(b"forwarded") || begins(b"x-forwarded-");
-    !forwarding
-        || own.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()))
-        || is_trusted(request.client, trusted)
+    let forwarding = is(&"forwarded") || begins(b"x-forwarded-") || ASKED.iter().any(is);
+    !forwarding || own.iter().any(is) || is_trusted(request.client, trusted)
 }
 
 /// What a trusted proxy's request is told apart by beside its own URI: what it says of the one that its client asked,
-/// which goes on to the origin and so shapes redirects and links.
-pub const ASKED: [&str; 4] = ["x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"];
+/// which goes on to the origin and so shapes redirects and links, or, with some frameworks, chooses what is answered.
+pub const ASKED: [&str; 9] = [
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-host",
+    "x-http-host-override",
+    "x-original-host",
+    "x-original-url",
+    "x-rewrite-url",
+];
 
 /// `request` with the scheme and authority that its client asked, where a trusted proxy says them: "the target URI" is
 /// that one (RFC 9110 §7.1). Of several proxies the first spoke to the client.
@@ -234,6 +249,9 @@ mod tests {
                 ("X-Forwarded-Host", "evil.example"),
                 ("X-Forwarded-Prefix", "/admin"),
                 ("Forwarded", "for=10.0.0.1"),
+                ("X-Original-URL", "/admin"),
+                ("X-Rewrite-URL", "/admin"),
+                ("X-Host", "evil.example"),
             ],
             &["10.0.0.0/8"],
             &[OWN[1], OWN[2], OWN[3], OWN[0]],
@@ -248,6 +266,7 @@ mod tests {
                 ("X-Forwarded-Proto", "http"),
                 ("X-Forwarded-Host", "shop.test"),
                 ("X-Forwarded-Prefix", "/admin"),
+                ("X-Original-URL", "/shop"),
             ],
             &["192.0.2.0/24"],
             &[
@@ -255,6 +274,7 @@ mod tests {
                 ("X-Forwarded-Proto", "http"),
                 ("X-Forwarded-Host", "shop.test"),
                 ("X-Forwarded-Prefix", "/admin"),
+                ("X-Original-URL", "/shop"),
                 OWN[0],
             ],
         );

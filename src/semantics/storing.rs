@@ -13,7 +13,7 @@ use crate::field::entity_tag::EntityTag;
 use crate::field::vary::Vary;
 use crate::message::{Framing, Head};
 use crate::policy::{Credential, Freshness, OriginCacheControl, RequestCacheControl, Route, SetCookie, Validators};
-use crate::semantics::cache_key::Partition;
+use crate::semantics::cache_key::{self, Partition};
 use crate::semantics::cache_status::Detail;
 use crate::semantics::content_coding;
 use crate::semantics::freshness;
@@ -252,8 +252,12 @@ fn varies(
     let selects = request.fields.contains("origin") && !for_every_origin;
     if selects && !names.iter().any(|name| name == "origin") {
         names.push("origin".into());
-        names.sort();
     }
+    if head.status == 400 {
+        // What the origin could not accept may be any field that Vary does not name, of a name that others do not send.
+        names.push(cache_key::FIELD_NAMES.into());
+    }
+    names.sort();
     Ok(names)
 }
 
@@ -265,16 +269,32 @@ pub fn names_credential(name: &str, credentials: &[Credential]) -> bool {
     })
 }
 
+/// Statuses that speak of one request, or of a caller, and not of the resource: one client with a field that nobody can
+/// accept would have everybody told what only they deserved. Of 428, 429, 431 and 511 RFC 6585 says that they "MUST NOT be
+/// stored by a cache". (405, 414 and 501 speak of what is in the key.)
+const OF_ONE_REQUEST: [u16; 15] = [401, 403, 406, 408, 411, 413, 415, 416, 417, 421, 426, 428, 429, 431, 511];
+
+/// The most octets of fields in a request whose 400 may be another's as well.
+const ORDINARY: usize = 4096;
+
+/// Whether a request's fields are such as any client sends: a 400 to them is about the resource as well as it can be.
+/// Long ones, and octets that are no ASCII, are what origins trip over that take less than this proxy does.
+fn is_ordinary(fields: &Fields) -> bool {
+    let length: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    length <= ORDINARY && fields.iter().all(|(_, value)| value.is_ascii())
+}
+
 /// RFC 9111 §3, clause by clause, as far as the head tells.
 ///
 /// The head is the one that came: a Connection that names Cache-Control takes it from the next hop, not from this one.
 fn permission(request: &Request, head: &Head, route: &Route, partition: &Partition) -> Result<(), Detail> {
     let Head { status, ref fields, .. } = *head;
     let directives = &ResponseDirectives::of(fields);
-    // "the response status code is final": the origin's 1xx never come here. 206 and 304 answer what was not asked,
-    // 401 and 403 are about a caller and not about a resource.
-    // Of four more "responses … MUST NOT be stored by a cache" (RFC 6585 §3 to §6): they are about one request.
-    if matches!(status, 206 | 304 | 401 | 403 | 428 | 429 | 431 | 511) || !(200..=999).contains(&status) {
+    // "the response status code is final": the origin's 1xx never come here. 206 and 304 answer what was not asked.
+    if matches!(status, 206 | 304) || OF_ONE_REQUEST.contains(&status) || !(200..=999).contains(&status) {
+        return Err(Detail::Status);
+    }
+    if status == 400 && !is_ordinary(&request.fields) {
         return Err(Detail::Status);
     }
     if fields.contains("set-cookie") && route.set_cookie == SetCookie::Refuse {
@@ -428,17 +448,17 @@ mod tests {
 
     #[test]
     fn a_status_needs_a_lifetime_unless_it_is_heuristically_cacheable() {
-        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
+        for status in [200, 203, 204, 300, 301, 308, 404, 410] {
             Case { status, ..Case::default() }.check(&[], Ok(()));
         }
-        for status in [201, 302, 307, 400, 500, 503, 599] {
+        for status in [201, 302, 307, 422, 499, 500, 503, 599] {
             let case = Case { status, ..Case::default() };
             case.check(&[], Err(Detail::NoLifetime));
             for said in [MAX_AGE, ("Expires", "0"), ("Cache-Control", "s-maxage=1"), ("Cache-Control", "public")] {
                 case.check(&[said], Ok(()));
             }
         }
-        for status in [206, 304, 401, 403, 199, 1000] {
+        for status in [206, 304, 199, 1000].into_iter().chain(OF_ONE_REQUEST) {
             Case { status, ..Case::default() }.check(&[MAX_AGE], Err(Detail::Status));
             Case { status, route: fresh(), ..Case::default() }.check(&[MAX_AGE], Err(Detail::Status));
         }

@@ -66,6 +66,11 @@ pub struct Pilot<L: Default> {
 }
 
 impl<L: Default> Pilot<L> {
+    /// Whether anybody waits. Two ears are its own: this one's, and that of the flight, which others board by.
+    pub fn is_awaited(&self) -> bool {
+        self.tell.receiver_count() > 2
+    }
+
     /// Ends the flight: first nobody new can join, then all who wait are told. Only the first word counts.
     pub fn land(&self, landing: L) {
         self.leave();

@@ -50,6 +50,11 @@ pub mod watch {
             }
             modified
         }
+
+        pub fn receiver_count(&self) -> usize {
+            // All but this one.
+            Arc::strong_count(&self.0) - 1
+        }
     }
 
     impl<T> Receiver<T> {
