@@ -145,6 +145,22 @@ impl Said {
             },
         }
     }
+
+    /// Whether this answer to a HEAD vouches for `stored` (RFC 9111 §4.3.5), as far as `condition` may.
+    pub fn freshens(&self, stored: &Said, condition: &Condition) -> bool {
+        let date = self.last_modified.and_then(Stamp::means);
+        let same_tag = condition.if_none_match.as_deref() == self.etag.means;
+        let same_date = date.is_some()
+            && date == stored.last_modified.and_then(Stamp::means)
+            && self.last_modified.is_some_and(|date| !is_absurd(&date));
+        let by_tag = match self.etag.means {
+            Some(_) => same_tag,
+            None => self.etag.sent.is_empty() || self.etag.sent == stored.etag.sent,
+        };
+        let named = self.etag.means.is_some() || same_date && condition.if_modified_since.is_some();
+        let both_found = self.status == 200 && stored.status == 200;
+        both_found && named && by_tag && (self.last_modified.is_none() || same_date)
+    }
 }
 
 /// Whether it is later than any sequence lasts.
