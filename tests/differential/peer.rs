@@ -250,6 +250,9 @@ impl Peer {
     /// A response as the library is to see it.
     fn response(&self, said: &Said, before: i64) -> http::Response<()> {
         let mut said = said.clone();
+        if !said.targeted.is_empty() && self.hold(Rule::Targeted) {
+            (said.cache_control, said.expires) = (std::mem::take(&mut said.targeted), Vec::new());
+        }
         if self.hold(Rule::ClockCorrected) && said.date.and_then(Stamp::means).is_none() {
             said.date = Some(Stamp { form: Form::Fixdate, at: self.wall() });
         }
@@ -417,7 +420,7 @@ fn forbids_storing(asked: &Asked, said: &Said) -> bool {
     }
     let shared = ["must-revalidate", "public", "s-maxage"].iter().any(|word| said.has(word));
     let lifetime = ["public", "max-age", "s-maxage"].iter().any(|word| said.has(word))
-        || !said.expires.is_empty()
+        || !said.expires.is_empty() && said.targeted.is_empty()
         || matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501);
     said.set_cookie
         || understood

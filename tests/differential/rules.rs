@@ -52,7 +52,8 @@ pub enum Rule {
     VaryNoFieldName,
     /// "The header fields from two requests are defined to match if and only if those in the first request can be
     /// transformed to those in the second request by … adding or removing whitespace …, combining multiple header field
-    /// lines" (RFC 9111 §4.1). The library compares the first line to the letter; where a second one differs, what it
+    /// lines …, normalizing both header field values in a way that is known to have identical semantics … (e.g., …
+    /// case-normalization, where values are defined to be case-insensitive)" (RFC 9111 §4.1). The library compares the first line to the letter; where a second one differs, what it
     /// takes for a match is none.
     SelectingFields,
     /// "… the meaning of "Pragma: no-cache" in responses was never specified" (RFC 9111 §5.4). The library heeds it; it
@@ -61,6 +62,10 @@ pub enum Rule {
     /// "When the Cache-Control header field is also present and understood in a request, Pragma is ignored" (RFC 7234
     /// §5.4). The library heeds it all the same, and validates more often than it has to.
     PragmaBesideCacheControl,
+    /// "The cache MUST select the first (in target-list order) field with a valid, non-empty value and use its value to
+    /// determine the caching policy for the response, and it MUST ignore the Cache-Control and Expires header fields in that
+    /// response" (RFC 9213 §2.2). The library knows no target; it may, since no cache has to have a target list.
+    Targeted,
 
     // The library decides otherwise what may be stored.
     /// "the response status code is final" is all that RFC 9111 §3 asks of a status without must-understand: any may be
@@ -171,7 +176,7 @@ pub enum Rule {
 use Rule::*;
 
 /// Every rule.
-pub const ALL: [Rule; 44] = [
+pub const ALL: [Rule; 45] = [
     LetterCase,
     QuotedComma,
     Digits,
@@ -189,6 +194,7 @@ pub const ALL: [Rule; 44] = [
     SelectingFields,
     PragmaInResponses,
     PragmaBesideCacheControl,
+    Targeted,
     AnyFinalStatus,
     MustUnderstand,
     SetCookie,
