@@ -84,7 +84,7 @@ impl Pipeline {
                 let age = self.clock.now().since(stored.response.response_time).as_secs();
                 let standing = match standing {
                     Standing::Valid => "may be used as its freshness allows",
-                    Standing::Expired => "was purged softly and counts as expired",
+                    Standing::Expired => "was purged softly, or outdated by a HEAD, and counts as expired",
                     Standing::Invalidated => "was invalidated since",
                     Standing::Unsettled => "shows what is being changed, or may have been",
                 };

@@ -12,7 +12,6 @@ use crate::pipeline::exchange::Exchange;
 use crate::pipeline::subject::Subject;
 use crate::semantics::cache_key::{CacheKey, Partition};
 use crate::semantics::cache_status::{CacheStatus, Detail, Forward, Forwarded};
-use crate::semantics::freshness;
 use crate::semantics::reuse::Standing;
 use crate::semantics::stored_response::{Modified, Response};
 use crate::semantics::storing::{self, Received, Seen, Storable};
@@ -269,7 +268,9 @@ impl Fetch {
     ) -> Arrival {
         let route = self.subject.route(&self.pipeline);
         if let Some((stored, body)) = &self.stored {
-            let freshened = condition.filter(|_| head.status == 200).and_then(|condition| {
+            // The fields of a 200 say nothing of a stored 404, whatever validator they share.
+            let both_found = head.status == 200 && stored.response.status == 200;
+            let freshened = condition.filter(|_| both_found).and_then(|condition| {
                 let (stored, fields) = (&stored.response, &head.fields);
                 validation::freshen_by_head(stored, condition, fields, route, request_time, response_time)
             });
@@ -277,8 +278,7 @@ impl Fetch {
                 return self.vouched_for((stored, body), response, &head, ticket);
             }
             if matches!(head.status, 200 | 404 | 410) {
-                let lifetime = freshness::lifetime(&stored.response, route).length;
-                self.pipeline.store.outdate(&self.subject.key, &self.subject.request.fields, stored, lifetime);
+                self.pipeline.store.outdate(&self.subject.key, &self.subject.request.fields, stored);
             }
         }
         self.pipeline.overtake_older_flights(&self.subject, ticket.mark());

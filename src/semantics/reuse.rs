@@ -38,7 +38,7 @@ pub struct Found<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Valid,
-    /// An operator asked for it to be treated as expired.
+    /// To be treated as expired: an operator asked for that, or a HEAD told that the origin has something else.
     Expired,
     /// Invalidated since it was fetched.
     Invalidated,

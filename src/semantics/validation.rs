@@ -98,8 +98,17 @@ pub fn freshen_by_head(
     response_time: Timestamp,
 ) -> Option<Response> {
     let modified = HttpDate::of(head, "last-modified", HttpDate(response_time.wall_seconds()));
-    let same_tag = EntityTag::of(head).map(|tag| condition.entity_tag.as_ref() == Some(&tag));
-    let same_date = modified.map(|date| stored.modified == Modified::Origin(date));
+    let same_tag = match EntityTag::of(head) {
+        Some(tag) => Some(condition.entity_tag.as_ref() == Some(&tag)),
+        // What is no entity-tag vouches for nothing, but where it is another one it tells of another content.
+        None => {
+            let differs = head.contains("etag") && !head.get_all("etag").eq(stored.fields.get_all("etag"));
+            differs.then_some(false)
+        }
+    };
+    // A date that cannot be read matches none.
+    let matches = || modified.is_some_and(|date| stored.modified == Modified::Origin(date));
+    let same_date = head.contains("last-modified").then(matches);
     let vouches = match (same_tag, same_date) {
         (Some(false), _) | (_, Some(false)) | (None, None) => false,
         (Some(true), _) => true,
@@ -369,6 +378,15 @@ mod tests {
         check(&both, &[("ETag", STRONG), ("Content-Length", "11")], false);
         check(&both, &[("ETag", STRONG), ("Content-Length", "x")], false);
         check(&both, &[("Content-Length", "10")], false);
+        check(&both, &[("ETag", "a"), ("Last-Modified", same)], false);
+        check(&both, &[("ETag", STRONG), ("Last-Modified", "0")], false);
+        let odd = Response { fields: fields(&[("ETag", "a")]), ..stored(Validator::Absent, Modified::Origin(THEN)) };
+        let by_date = conditional(&odd).expect("the origin sent a date");
+        for (line, expected) in [("a", true), ("b", false)] {
+            let head = fields(&[("ETag", line), ("Last-Modified", same)]);
+            let after = freshen_by_head(&odd, &by_date, &head, &plain(), at(9), at(10));
+            assert_eq!(after.is_some(), expected, "{line}");
+        }
         let by_tag_alone = Condition { modified: None, ..both };
         check(&by_tag_alone, &[("Last-Modified", same)], false);
         check(&by_tag_alone, &[("ETag", STRONG), ("Last-Modified", same)], true);

@@ -88,6 +88,8 @@ pub struct Stored {
     pub response: Response,
     /// What was told since and could not be stored.
     pub since: Option<Seen>,
+    /// Whether a HEAD has told that the origin has something else now, so that it is stale whatever its age.
+    pub outdated: bool,
     pub slots: Slots,
     pub mark: Mark,
     pub place: Place,
@@ -235,7 +237,10 @@ impl Store {
         match held {
             Held::Response(stored) => match self.held.get(&Name::Body(stored.response.content)) {
                 Some(Held::Body(body)) => {
-                    let standing = self.fences.standing(&stored.slots, stored.mark, &stored.place.path);
+                    let standing = match self.fences.standing(&stored.slots, stored.mark, &stored.place.path) {
+                        Standing::Valid if stored.outdated => Standing::Expired,
+                        standing => standing,
+                    };
                     Selected::Response { stored, body, standing }
                 }
                 _ => Selected::Nothing { variants, seen: stored.last_seen().map(Arc::new) },
@@ -296,7 +301,8 @@ impl Store {
         if !self.held.contains_key(&body) {
             self.hold(body, Held::Body(Bytes::copy_from_slice(storable.body())));
         }
-        self.hold(name, Held::Response(Arc::new(Stored { response, since: None, slots, mark: ticket.mark, place })));
+        let stored = Stored { response, since: None, outdated: false, slots, mark: ticket.mark, place };
+        self.hold(name, Held::Response(Arc::new(stored)));
         Ok(())
     }
 
@@ -315,14 +321,13 @@ impl Store {
         });
     }
 
-    /// Counts `stored`, where it is still held, as just expired: `lifetime` is its own.
-    pub fn outdate(&self, key: &CacheKey, fields: &Fields, stored: &Arc<Stored>, lifetime: Duration) {
+    /// Counts `stored`, where it is still held, as expired. Its age stays what it is: that is how long it has been since
+    /// the origin generated or validated it (RFC 9111 §5.1), and nobody does so by having something else.
+    pub fn outdate(&self, key: &CacheKey, fields: &Fields, stored: &Arc<Stored>) {
         let name = Name::Resource(self.variant_key(key, fields));
         self.held.entry(name).and_compute_with(|held| match held.map(Entry::into_value) {
             Some(Held::Response(held)) if Arc::ptr_eq(&held, stored) => {
-                let mut outdated = (*held).clone();
-                outdated.response.initial_age = outdated.response.initial_age.max(lifetime);
-                Op::Put(Held::Response(Arc::new(outdated)))
+                Op::Put(Held::Response(Arc::new(Stored { outdated: true, ..(*held).clone() })))
             }
             _ => Op::Nop,
         });
@@ -735,7 +740,7 @@ mod tests {
             let store = store(MIB);
             let (response, mark) = (storable("body", lines).response().clone(), begin(&store).mark());
             let slots = store.fences.slots(&[const { FenceKey::All }; 5]);
-            Held::Response(Arc::new(Stored { response, since: None, slots, mark, place: place(path) }))
+            Held::Response(Arc::new(Stored { response, since: None, outdated: false, slots, mark, place: place(path) }))
         };
         let base = weight(&name, &stored(&[], "/a"));
         // What is stored and its one line, Date; that line's octets, who shares them, its entity-tag, its path, its fences.

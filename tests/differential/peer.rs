@@ -33,6 +33,8 @@ struct Entry {
     content: usize,
     /// Invalidated, and not removed.
     invalid: bool,
+    /// A HEAD has told that the origin has something else.
+    outdated: bool,
 }
 
 pub struct Peer {
@@ -88,6 +90,7 @@ impl Peer {
         let found = self.select(place, asked);
         let mut condition = Condition::default();
         let mut method = asked.method;
+        let mut told_by_head = None;
         if let Some(entry) = found.map(|at| &self.held[at]) {
             match entry.policy.before_request(&self.request(entry, asked), self.time()) {
                 BeforeRequest::Fresh(parts) => {
@@ -99,6 +102,8 @@ impl Peer {
                     method = if entry.asked.method == "GET" { "GET" } else { asked.method };
                 }
             }
+            let has_validator = condition != Condition::default();
+            told_by_head = found.filter(|_| asked.method == "HEAD" && has_validator && self.hold(Rule::HeadFreshens));
             let weak = condition.if_none_match.as_deref().is_none_or(|tag| tag.starts_with("W/"));
             if entry.invalid {
                 condition.if_modified_since = None;
@@ -108,6 +113,9 @@ impl Peer {
         if has(&asked.cache_control, "only-if-cached") && self.hold(Rule::OnlyIfCached) {
             return Seen { status: 504, ..seen };
         }
+        if let Some(at) = told_by_head {
+            return self.head(at, asked, &condition, reply);
+        }
         let asked = &Asked { method, ..asked.clone() };
         let mut before = self.now;
         let mut said = self.ask(&mut seen, method, &condition, reply);
@@ -116,9 +124,7 @@ impl Peer {
             before = self.now;
             said = self.ask(&mut seen, method, &Condition::default(), reply);
         }
-        if asked.authorized && matches!(said.status, 200..=206 | 304) {
-            self.accepted = true;
-        }
+        self.heed_credentials(asked, &said);
         let arrived = vouched.unwrap_or_else(|| self.whole(asked, said, before, number));
         (seen.status, seen.content) = (arrived.said.status, Some(arrived.content));
         if method == "GET" {
@@ -126,6 +132,34 @@ impl Peer {
         }
         seen.stored = self.keep(place, asked, arrived, found);
         seen
+    }
+
+    /// RFC 9111 §4.3.5, of the response at `at`, for which `condition` may vouch.
+    fn head(&mut self, at: usize, asked: &Asked, condition: &Condition, reply: &Reply) -> Seen {
+        let mut seen = Seen::default();
+        let before = self.now;
+        let said = self.ask(&mut seen, "HEAD", &Condition::default(), reply);
+        self.heed_credentials(asked, &said);
+        let entry = &self.held[at];
+        seen.status = said.status;
+        if !said.freshens(&entry.said, condition) {
+            self.held[at].outdated |= matches!(said.status, 200 | 404 | 410);
+            seen.age = said.age.sent.first().map(|age| (*age).to_owned());
+            return seen;
+        }
+        let (place, content) = (entry.place, entry.content);
+        let updated = entry.said.updated(&said, self.wall());
+        let asked = &Asked { method: "GET", ..asked.clone() };
+        let policy = self.policy(asked, &updated, before);
+        seen.age = self.age_of(&policy).filter(|_| !said.age.sent.is_empty());
+        seen.stored = self.keep(place, asked, Arrived { said: updated, policy, age: None, content }, Some(at));
+        seen
+    }
+
+    fn heed_credentials(&mut self, asked: &Asked, said: &Said) {
+        if asked.authorized && matches!(said.status, 200..=206 | 304) {
+            self.accepted = true;
+        }
     }
 
     /// Asks the origin, which takes its time.
@@ -163,17 +197,23 @@ impl Peer {
     /// A request as the policy of `entry` is to see it.
     fn request(&self, entry: &Entry, asked: &Asked) -> http::Request<()> {
         let said = &entry.said;
+        let fresh = !entry.outdated && !entry.policy.is_stale(self.time());
+        let immutable = fresh && said.has("immutable") && self.hold(Rule::Immutable);
         let mut words: Vec<String> = Vec::new();
         for word in cache_control(&asked.cache_control, self.rules) {
             // Stale "by no more than" so many whole seconds is by less than one more.
             match word.strip_prefix("max-stale").map(|limit| limit.trim_start_matches('=').parse::<u64>()) {
                 Some(_) if self.hold(Rule::NeverStale) && forbids_stale(said) => {}
                 Some(Ok(limit)) if self.hold(Rule::MaxStaleBound) => words.push(format!("max-stale={}", limit + 1)),
+                _ if immutable && word.starts_with("max-age=") => {}
                 _ => words.push(word.to_owned()),
             }
         }
         let unaccepted = asked.authorized && !self.accepted && self.hold(Rule::CallersApart);
-        if entry.invalid || unaccepted {
+        // What is stale since just now answers whoever takes anything stale, and nobody who wants it fresh for longer.
+        let asks = |name| has(&asked.cache_control, name);
+        let takes_stale = asks("max-stale") && !asks("min-fresh") && !forbids_stale(said);
+        if entry.invalid || entry.outdated && !takes_stale || unaccepted {
             words.push("no-cache".into());
         }
         let method =
@@ -210,6 +250,9 @@ impl Peer {
     /// A response as the library is to see it.
     fn response(&self, said: &Said, before: i64) -> http::Response<()> {
         let mut said = said.clone();
+        if !said.targeted.is_empty() && self.hold(Rule::Targeted) {
+            (said.cache_control, said.expires) = (std::mem::take(&mut said.targeted), Vec::new());
+        }
         if self.hold(Rule::ClockCorrected) && said.date.and_then(Stamp::means).is_none() {
             said.date = Some(Stamp { form: Form::Fixdate, at: self.wall() });
         }
@@ -310,7 +353,7 @@ impl Peer {
         if learned.len() > before && self.hold(Rule::VaryIsLearned) {
             self.held.retain(|entry| entry.place != place);
         }
-        self.held.push(Entry { place, policy, said, asked: asked.clone(), content, invalid: false });
+        self.held.push(Entry { place, policy, said, asked: asked.clone(), content, invalid: false, outdated: false });
         true
     }
 
@@ -377,7 +420,7 @@ fn forbids_storing(asked: &Asked, said: &Said) -> bool {
     }
     let shared = ["must-revalidate", "public", "s-maxage"].iter().any(|word| said.has(word));
     let lifetime = ["public", "max-age", "s-maxage"].iter().any(|word| said.has(word))
-        || !said.expires.is_empty()
+        || !said.expires.is_empty() && said.targeted.is_empty()
         || matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501);
     said.set_cookie
         || understood

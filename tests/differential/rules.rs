@@ -52,7 +52,8 @@ pub enum Rule {
     VaryNoFieldName,
     /// "The header fields from two requests are defined to match if and only if those in the first request can be
     /// transformed to those in the second request by … adding or removing whitespace …, combining multiple header field
-    /// lines" (RFC 9111 §4.1). The library compares the first line to the letter; where a second one differs, what it
+    /// lines …, normalizing both header field values in a way that is known to have identical semantics … (e.g., …
+    /// case-normalization, where values are defined to be case-insensitive)" (RFC 9111 §4.1). The library compares the first line to the letter; where a second one differs, what it
     /// takes for a match is none.
     SelectingFields,
     /// "… the meaning of "Pragma: no-cache" in responses was never specified" (RFC 9111 §5.4). The library heeds it; it
@@ -61,6 +62,10 @@ pub enum Rule {
     /// "When the Cache-Control header field is also present and understood in a request, Pragma is ignored" (RFC 7234
     /// §5.4). The library heeds it all the same, and validates more often than it has to.
     PragmaBesideCacheControl,
+    /// "The cache MUST select the first (in target-list order) field with a valid, non-empty value and use its value to
+    /// determine the caching policy for the response, and it MUST ignore the Cache-Control and Expires header fields in that
+    /// response" (RFC 9213 §2.2). The library knows no target; it may, since no cache has to have a target list.
+    Targeted,
 
     // The library decides otherwise what may be stored.
     /// "the response status code is final" is all that RFC 9111 §3 asks of a status without must-understand: any may be
@@ -106,7 +111,10 @@ pub enum Rule {
     /// library it is never fresh; it only asks more often than it has to.
     ProxyRevalidate,
     /// immutable is about "the freshness lifetime of the response" that other fields give (RFC 8246 §2), and gives none.
-    /// The library makes one of a day, of nothing that the origin said.
+    /// The library makes one of a day, of nothing that the origin said. While that lifetime lasts, "proxies SHOULD skip
+    /// conditionally revalidating fresh responses containing the immutable extension unless there is a signal from the
+    /// client that a validation is necessary (e.g., a no-cache Cache-Control request directive …)": a max-age, which says
+    /// what "the client prefers" (RFC 9111 §5.2.1.1) and stands in every reload, is none to freshgate; the library asks.
     Immutable,
     /// "… a response that has exceeded its freshness lifetime by no more than the specified number of seconds" (RFC 9111
     /// §5.2.1.2). The library takes less than that number; at the very second it asks, as it may.
@@ -131,6 +139,12 @@ pub enum Rule {
     /// §4): GET "and a cache MAY use it to satisfy subsequent GET and HEAD requests" (RFC 9110 §9.3.1). The library asks
     /// the origin, as it may.
     HeadFromGet,
+    /// A HEAD tells of a stored GET: "if the stored response and HEAD response have matching values for any received
+    /// validator fields (ETag and Last-Modified) …, the cache SHOULD update the stored response as described below;
+    /// otherwise, the cache SHOULD consider the stored response to be stale" (RFC 9111 §4.3.5). The library says nothing of
+    /// it, and the small cache asks with GET: both may. Freshgate asks with HEAD, without a condition, where the origin gave
+    /// a validator: whoever wants no content makes the origin send none. A 404 or 410 it takes to outdate as well.
+    HeadFreshens,
     /// "Caches that honor this request directive SHOULD … respond with either a stored response … or a 504" (RFC 9111
     /// §5.2.1.7). The library does not know it.
     OnlyIfCached,
@@ -162,7 +176,7 @@ pub enum Rule {
 use Rule::*;
 
 /// Every rule.
-pub const ALL: [Rule; 43] = [
+pub const ALL: [Rule; 45] = [
     LetterCase,
     QuotedComma,
     Digits,
@@ -180,6 +194,7 @@ pub const ALL: [Rule; 43] = [
     SelectingFields,
     PragmaInResponses,
     PragmaBesideCacheControl,
+    Targeted,
     AnyFinalStatus,
     MustUnderstand,
     SetCookie,
@@ -199,6 +214,7 @@ pub const ALL: [Rule; 43] = [
     AgeAfterValidation,
     AgeOfWhatCame,
     HeadFromGet,
+    HeadFreshens,
     OnlyIfCached,
     UpdatedFields,
     Identified,

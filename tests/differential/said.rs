@@ -14,6 +14,7 @@ pub struct Condition {
 pub struct Said {
     pub status: u16,
     pub cache_control: Vec<Word>,
+    pub targeted: Vec<Word>,
     pub age: Lines,
     pub date: Option<Stamp>,
     pub expires: Vec<Stamp>,
@@ -34,6 +35,7 @@ impl Reply {
         let whole = Said {
             status: self.status,
             cache_control: self.cache_control.clone(),
+            targeted: self.targeted.clone(),
             age: self.age,
             date: self.date.map(|(form, ago)| Stamp { form, at: now - ago }),
             expires: self.expires.iter().copied().map(stamp(now)).collect(),
@@ -47,11 +49,12 @@ impl Reply {
         if !whole.is_confirmed_by(condition) {
             return whole;
         }
-        let Said { cache_control, expires, last_modified, etag, .. } = whole;
+        let Said { cache_control, targeted, expires, last_modified, etag, .. } = whole;
         let kept = |etag: Lines| if self.confirms.etag { etag } else { ABSENT };
         Said {
             status: 304,
             cache_control: if self.confirms.lifetime { cache_control } else { Vec::new() },
+            targeted: if self.confirms.lifetime { targeted } else { Vec::new() },
             expires: if self.confirms.lifetime { expires } else { Vec::new() },
             last_modified: last_modified.filter(|_| self.confirms.last_modified),
             etag: if self.confirms.wrongly { Lines::ANOTHER_TAG } else { kept(etag) },
@@ -78,9 +81,11 @@ impl Said {
     /// The field lines, as far as `rules` correct them.
     pub fn lines(&self, rules: Rules) -> Vec<(&'static str, String)> {
         let mut lines: Vec<(&'static str, String)> = Vec::new();
-        let words = cache_control(&self.cache_control, rules);
-        if !words.is_empty() {
-            lines.push(("cache-control", words.join(", ")));
+        for (name, words) in [("cache-control", &self.cache_control), ("cdn-cache-control", &self.targeted)] {
+            let words = cache_control(words, rules);
+            if !words.is_empty() {
+                lines.push((name, words.join(", ")));
+            }
         }
         for (name, texts) in [("age", self.age), ("etag", self.etag), ("vary", self.vary)] {
             lines.extend(texts.texts(rules).into_iter().map(|text| (name, text.to_owned())));
@@ -107,7 +112,7 @@ impl Said {
 
     /// Whether a directive of that name is there.
     pub fn has(&self, name: &str) -> bool {
-        has(&self.cache_control, name)
+        has(if self.targeted.is_empty() { &self.cache_control } else { &self.targeted }, name)
     }
 
     /// This response, updated by a 304 that came at `received` (RFC 9111 §3.2).
@@ -118,6 +123,7 @@ impl Said {
             cache_control: if by.cache_control.is_empty() { stored.cache_control } else { by.cache_control.clone() },
             age: by.age,
             date: by.date.or(Some(Stamp { form: Form::Fixdate, at: received })),
+            targeted: if by.targeted.is_empty() { stored.targeted } else { by.targeted.clone() },
             expires: if by.expires.is_empty() { stored.expires } else { by.expires.clone() },
             last_modified: by
                 .last_modified
@@ -144,6 +150,22 @@ impl Said {
                 _ => true,
             },
         }
+    }
+
+    /// Whether this answer to a HEAD vouches for `stored` (RFC 9111 §4.3.5), as far as `condition` may.
+    pub fn freshens(&self, stored: &Said, condition: &Condition) -> bool {
+        let date = self.last_modified.and_then(Stamp::means);
+        let same_tag = condition.if_none_match.as_deref() == self.etag.means;
+        let same_date = date.is_some()
+            && date == stored.last_modified.and_then(Stamp::means)
+            && self.last_modified.is_some_and(|date| !is_absurd(&date));
+        let by_tag = match self.etag.means {
+            Some(_) => same_tag,
+            None => self.etag.sent.is_empty() || self.etag.sent == stored.etag.sent,
+        };
+        let named = self.etag.means.is_some() || same_date && condition.if_modified_since.is_some();
+        let both_found = self.status == 200 && stored.status == 200;
+        both_found && named && by_tag && (self.last_modified.is_none() || same_date)
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Reply {
     pub takes: u64,
     pub status: u16,
     pub cache_control: Vec<Word>,
+    /// CDN-Cache-Control: what it says to shared caches alone.
+    pub targeted: Vec<Word>,
     pub age: Lines,
     pub date: Option<(Form, i64)>,
     pub expires: Vec<(Form, i64)>,
@@ -139,6 +141,19 @@ const RESPONSE_WORDS: [Word; 11] = [
     odd(Rule::Immutable, "immutable", ""),
 ];
 
+/// In CDN-Cache-Control, where a word that is given once is read as in Cache-Control.
+const TARGETED_LIFETIMES: [Word; 3] = [plain("max-age=0"), plain("max-age=300"), plain("s-maxage=20")];
+
+const TARGETED_WORDS: [Word; 7] = [
+    plain("public"),
+    plain("private"),
+    plain("no-store"),
+    plain("no-cache"),
+    plain("must-revalidate"),
+    plain("an-extension=1"),
+    odd(Rule::Immutable, "immutable", ""),
+];
+
 const ODD_RESPONSE_WORDS: [Word; 15] = [
     odd(Rule::LetterCase, "Max-Age=60", "max-age=60"),
     odd(Rule::LetterCase, "S-MaxAge=60", "s-maxage=60"),
@@ -225,6 +240,9 @@ const ODD_SELECTING: [Lines; 2] = [
     odd_lines(Rule::SelectingFields, &["de", "en"], Some("de, en")),
 ];
 
+/// "A language tag is a sequence of one or more case-insensitive subtags" (RFC 9110 §8.5.1); in Accept the case may matter.
+const CAPITAL: Lines = odd_lines(Rule::SelectingFields, &["DE"], Some("de"));
+
 /// Any two to a dozen steps.
 pub fn sequences() -> impl Strategy<Value = Vec<Step>> {
     vec(steps(), 2..14).prop_map(|mut steps| {
@@ -263,8 +281,9 @@ fn asked() -> impl Strategy<Value = Asked> {
     let word = prop_oneof![4 => select(&REQUEST_WORDS[..]), 1 => select(&ODD_REQUEST_WORDS[..])];
     let words = prop_oneof![8 => Just(vec![]), 3 => vec(word, 1..3)];
     let selecting = || prop_oneof![8 => Just(ABSENT), 8 => select(&SELECTING[..]), 1 => select(&ODD_SELECTING[..])];
+    let language = prop_oneof![16 => selecting(), 1 => Just(CAPITAL)];
     let authorized = proptest::bool::weighted(0.1);
-    (method, target, authorized, words, proptest::bool::weighted(0.04), selecting(), selecting()).prop_map(
+    (method, target, authorized, words, proptest::bool::weighted(0.04), language, selecting()).prop_map(
         |(method, target, authorized, cache_control, pragma, language, accept)| Asked {
             method,
             target,
@@ -292,6 +311,9 @@ fn reply() -> impl Strategy<Value = (Reply, [u16; 2])> {
         2 => select(&ODD_RESPONSE_WORDS[..]),
     ];
     let words = prop_oneof![3 => Just(vec![]), 8 => lifetime, 9 => vec(word, 1..4)];
+    let targeted = (vec(select(&TARGETED_LIFETIMES[..]), 0..2), vec(select(&TARGETED_WORDS[..]), 0..2));
+    let targeted =
+        prop_oneof![20 => Just(vec![]), 1 => targeted.prop_map(|(lifetime, words)| [lifetime, words].concat())];
     let some = |usual: &'static [Lines], odd: &'static [Lines], absent: u32| prop_oneof![absent => Just(ABSENT), 6 => select(usual), 1 => select(odd)];
     let form = || {
         let others = [Form::Rfc850, Form::Asctime, Form::Offset, Form::Iso, Form::Zero];
@@ -309,17 +331,18 @@ fn reply() -> impl Strategy<Value = (Reply, [u16; 2])> {
     let confirms = (flag(0.8), flag(0.8), flag(0.5), flag(0.05))
         .prop_map(|(etag, last_modified, lifetime, wrongly)| Confirms { etag, last_modified, lifetime, wrongly });
     let times = (prop_oneof![12 => Just(0_u64), 1 => Just(10_u64)], date, expires, last_modified);
-    let texts = (words, some(&AGES, &ODD_AGES, 40), some(&TAGS, &ODD_TAGS, 6), some(&VARY, &ODD_VARY, 30));
+    let texts = (words, targeted, some(&AGES, &ODD_AGES, 40), some(&TAGS, &ODD_TAGS, 6), some(&VARY, &ODD_VARY, 30));
     let rest = (flag(0.02), flag(0.03), proptest::option::weighted(0.5, Just("/b")), confirms);
     (times, texts, rest, of_a_read, of_a_mutation).prop_map(|(times, texts, rest, of_a_read, of_a_mutation)| {
         let (takes, date, expires, last_modified) = times;
-        let (cache_control, age, etag, vary) = texts;
+        let (cache_control, targeted, age, etag, vary) = texts;
         let (set_cookie, pragma, location, confirms) = rest;
         let tens = |(form, tens)| (form, tens * 10);
         let reply = Reply {
             takes,
             status: 0,
             cache_control,
+            targeted,
             age,
             date: date.map(tens),
             expires: expires.into_iter().map(tens).collect(),
