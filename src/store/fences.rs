@@ -6,8 +6,10 @@
 //! the mark, nothing is in flight, and the fetch began after any quarantine ended. The check at serving is the one that
 //! counts; the one at storing only saves memory.
 //!
-//! Routes' keys have slots of their own. Items, paths and callers share 2^20 slots by hash: a collision can only
-//! invalidate too much. Invalidating is a handful of atomic stores, however much is stored.
+//! Routes' keys have a slot of their own. Items, paths and callers share 2^20 by hash, and each stands in two: one in
+//! either half. What is written of a key is written to both, so each of them alone knows all that happened to it, and the
+//! other one may only clear it of what happened to others. Two keys that meet in both, once in 2^38, invalidate too much,
+//! never too little. Invalidating is a handful of atomic stores, however much is stored.
 
 use crate::clock::Timestamp;
 use crate::policy::EntityId;
@@ -28,8 +30,15 @@ impl<T: Zeroable> Column<T> {
         Column(zeroed_slice_box(slots))
     }
 
+    /// Each slot of each key once: what is written is written to all.
     fn of<'c>(&'c self, slots: &'c Slots) -> impl Iterator<Item = &'c T> {
-        slots.0.iter().map(|index| self.at(*index))
+        let each = |&Slot(one, other): &Slot| [Some(one), (other != one).then_some(other)];
+        slots.0.iter().flat_map(each).flatten().map(|index| self.at(index))
+    }
+
+    /// Whether it is so of a key: both its slots say so. Most keys are cleared by the first.
+    fn any(&self, slots: &Slots, is: impl Fn(&T) -> bool) -> bool {
+        slots.0.iter().any(|&Slot(one, other)| is(self.at(one)) && (other == one || is(self.at(other))))
     }
 
     fn at(&self, index: u32) -> &T {
@@ -37,9 +46,13 @@ impl<T: Zeroable> Column<T> {
     }
 }
 
+/// Where one key stands; the same twice where the slot is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot(u32, u32);
+
 /// Where the keys of one response, or of one mutation, stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slots(Box<[u32]>);
+pub struct Slots(Box<[Slot]>);
 
 impl Slots {
     /// How many bytes they take.
@@ -133,17 +146,24 @@ impl Fences {
         Slots(keys.iter().map(|key| self.slot(key)).collect())
     }
 
-    fn slot(&self, key: &FenceKey) -> u32 {
-        let index = match key {
-            FenceKey::All => ALL as usize,
-            FenceKey::Entity(EntityId(entity)) => 1 + 2 * usize::from(*entity),
-            FenceKey::Collections(EntityId(entity)) => 2 + 2 * usize::from(*entity),
-            other => {
-                let hash = usize::try_from(self.hash.hash_one(other) % STRIPES as u64).expect("below 2^20");
-                self.exact + hash
-            }
+    fn slot(&self, key: &FenceKey) -> Slot {
+        let of_its_own = |index: u32| Slot(index, index);
+        match key {
+            FenceKey::All => of_its_own(ALL),
+            FenceKey::Entity(EntityId(entity)) => of_its_own(1 + 2 * u32::from(*entity)),
+            FenceKey::Collections(EntityId(entity)) => of_its_own(2 + 2 * u32::from(*entity)),
+            shared => self.stripes(shared),
+        }
+    }
+
+    /// One stripe of either half, by either half of the hash.
+    fn stripes(&self, key: &FenceKey) -> Slot {
+        let (hash, half) = (self.hash.hash_one(key), STRIPES as u64 / 2);
+        let slot = |stripe: u64| {
+            let index = usize::try_from(stripe).expect("below 2^20") + self.exact;
+            u32::try_from(index).expect("routes and stripes are far fewer than 2^32")
         };
-        u32::try_from(index).expect("routes and stripes are far fewer than 2^32")
+        Slot(slot((hash >> 32) % half), slot(half + (hash & u64::from(u32::MAX)) % half))
     }
 
     /// What a fetch notes before it writes its request.
@@ -226,22 +246,23 @@ impl Fences {
     /// What may be done with a response that was fetched at `mark`, shows `slots` and stands at `path`.
     pub fn standing(&self, slots: &Slots, mark: Mark, path: &str) -> Standing {
         // In-flight is read before the last invalidation: a mutation that ends between the two reads has invalidated
-        // before it lowers its barrier.
-        let changing = self.in_flight.of(slots).any(|count| count.load(SeqCst) > 0);
-        if changing || self.quarantine.of(slots).any(|end| end.load(SeqCst) > mark.at.boot_ms) {
+        // before it lowers its barrier. Either slot of a key is enough to clear it, and another may be for each question:
+        // a mutation has raised both before it is sent, and has told both before it lowers either.
+        let changing = self.in_flight.any(slots, |count| count.load(SeqCst) > 0);
+        if changing || self.quarantine.any(slots, |end| end.load(SeqCst) > mark.at.boot_ms) {
             return Standing::Unsettled;
         }
         let (purged, prefix_expired) = self.prefixed(mark.sequence, path);
         if purged || self.invalidated_since(slots, mark) {
             return Standing::Invalidated;
         }
-        let expired = prefix_expired || self.expired.of(slots).any(|last| last.load(SeqCst) > mark.sequence);
+        let expired = prefix_expired || self.expired.any(slots, |last| last.load(SeqCst) > mark.sequence);
         if expired { Standing::Expired } else { Standing::Valid }
     }
 
     /// Whether one of these keys itself was invalidated after `mark`.
     pub fn invalidated_since(&self, slots: &Slots, mark: Mark) -> bool {
-        self.last.of(slots).any(|last| last.load(SeqCst) > mark.sequence)
+        self.last.any(slots, |last| last.load(SeqCst) > mark.sequence)
     }
 
     /// Whether a prefix of `path` was purged, and purged softly, after `sequence`. To be asked before the slots are: a
@@ -262,7 +283,8 @@ impl Fences {
         Epoch { raised: self.begun(slots), sequence: self.sequence.load(SeqCst) }
     }
 
-    /// How many mutations of these keys ever began.
+    /// Counts the mutations of these keys that ever began: it is another number after each. One that shares a stripe
+    /// counts too, which parts a flight in vain; the lesser of two counts that may wrap would say nothing for sure.
     pub fn begun(&self, slots: &Slots) -> u64 {
         self.raised.of(slots).map(|count| u64::from(count.load(SeqCst))).sum()
     }
@@ -281,16 +303,16 @@ impl Fences {
             let prefixes = self.prefixes.read().expect("no holder of this lock panics");
             prefixes.iter().any(|p| path.starts_with(&p.text) && p.last > mark.sequence && joined.sequence >= p.last)
         };
-        !prefixed
-            && self
-                .last
-                .of(slots)
-                .map(|last| last.load(SeqCst))
-                .all(|last| last <= mark.sequence || joined.sequence < last)
+        // What is wanted is when a key was last invalidated, and that is no later than the lesser of its slots says.
+        let last = |&Slot(one, other): &Slot| {
+            let [one, other] = [one, other].map(|index| self.last.at(index).load(SeqCst));
+            one.min(other)
+        };
+        !prefixed && slots.0.iter().map(last).all(|last| last <= mark.sequence || joined.sequence < last)
     }
 
     fn overtaken(&self, slots: &Slots, sequence: u64, path: &str) -> bool {
-        self.prefixed(sequence, path).0 || self.last.of(slots).any(|last| last.load(SeqCst) > sequence)
+        self.prefixed(sequence, path).0 || self.last.any(slots, |last| last.load(SeqCst) > sequence)
     }
 }
 
@@ -318,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_have_slots_of_their_own_and_everything_else_shares() {
+    fn routes_have_slots_of_their_own_and_everything_else_shares_one_of_either_half() {
         let fences = fences();
         let exact = [
             FenceKey::All,
@@ -327,12 +349,71 @@ mod tests {
             FenceKey::Entity(OTHERS),
             FenceKey::Collections(OTHERS),
         ];
-        assert_eq!(fences.slots(&exact).0[..], [0, 1, 2, 3, 4]);
+        assert_eq!(fences.slots(&exact).0[..], [0, 1, 2, 3, 4].map(|index| Slot(index, index)));
         for number in 0..10_000 {
             let key = FenceKey::Path(number.to_string());
-            let slot = fences.slot(&key);
-            assert!((5..5 + STRIPES).contains(&(slot as usize)));
-            assert_eq!(slot, fences.slot(&key));
+            let Slot(one, other) = fences.slot(&key);
+            assert!((5..5 + STRIPES / 2).contains(&(one as usize)));
+            assert!((5 + STRIPES / 2..5 + STRIPES).contains(&(other as usize)));
+            assert_eq!(Slot(one, other), fences.slot(&key));
+        }
+    }
+
+    /// A path that shares the first slot of `key` and not the other one, and a path that shares the other one alone.
+    fn neighbours(fences: &Fences, key: &FenceKey) -> [Slots; 2] {
+        let Slot(one, other) = fences.slot(key);
+        [(true, false), (false, true)].map(|shared| {
+            let mut paths = (0_u32..).map(|number| fences.slot(&FenceKey::Path(number.to_string())));
+            let path = paths.find(|path| (path.0 == one, path.1 == other) == shared).expect("each slot is some path's");
+            Slots([path].into())
+        })
+    }
+
+    type Act = fn(&Fences, &Slots);
+
+    /// What may be done to a key, and what becomes of its responses.
+    const DONE: [(Act, Standing); 4] = [
+        (|fences, slots| fences.raise(slots), Standing::Unsettled),
+        (|fences, slots| fences.quarantine(slots, at(60)), Standing::Unsettled),
+        (|fences, slots| _ = fences.invalidate(slots), Standing::Invalidated),
+        (|fences, slots| _ = fences.expire(slots), Standing::Expired),
+    ];
+
+    #[test]
+    fn only_what_shares_both_slots_with_a_key_touches_it() {
+        let (seed, key) = (fences(), FenceKey::Path(PATH.into()));
+        let [left, right] = neighbours(&seed, &key);
+        let slots = one(&seed, key);
+        for (act, touched) in DONE {
+            // Two that share one each look like one that shares both.
+            for (done, standing) in [
+                (&[&left, &left][..], Standing::Valid),
+                (&[&right, &right], Standing::Valid),
+                (&[&left, &right], touched),
+                (&[&slots], touched),
+            ] {
+                let fences = Fences { hash: seed.hash.clone(), ..fences() };
+                let mark = fences.mark(at(0));
+                done.iter().for_each(|done| act(&fences, done));
+                assert_eq!(fences.standing(&slots, mark, PATH), standing);
+            }
+        }
+    }
+
+    #[test]
+    fn what_shares_a_slot_with_a_key_makes_no_invalidation_of_it_look_younger() {
+        let (fences, key) = (fences(), FenceKey::Path(PATH.into()));
+        let neighbours = neighbours(&fences, &key);
+        let slots = one(&fences, key);
+        for neighbour in neighbours {
+            let mark = fences.mark(at(0));
+            let early = fences.epoch(&slots);
+            fences.invalidate(&slots);
+            let late = fences.epoch(&slots);
+            fences.invalidate(&neighbour);
+            let handed = |joined| fences.may_hand_over(&slots, mark, joined, PATH);
+            assert!(handed(early) && !handed(late));
+            assert!(fences.may_hand_over(&slots, fences.mark(at(0)), late, PATH));
         }
     }
 

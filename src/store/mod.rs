@@ -745,7 +745,7 @@ mod tests {
         let base = weight(&name, &stored(&[], "/a"));
         // What is stored and its one line, Date; that line's octets, who shares them, its entity-tag, its path, its fences.
         let entry = allocated(16 + key("/", 0).size()) + allocated(16 + size_of::<Stored>());
-        assert_eq!(base, entry + size_of::<(Bytes, Bytes)>() + 48 + 32 + 32 + 16 + 32 + OVERHEAD);
+        assert_eq!(base, entry + size_of::<(Bytes, Bytes)>() + 48 + 32 + 32 + 16 + 48 + OVERHEAD);
         let more =
             |weight: usize, low: usize| assert!((low..2 * low).contains(&(weight - base)), "{weight} and {base}");
         more(weight(&long, &stored(&[], "/a")), 200);

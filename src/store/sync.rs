@@ -6,7 +6,7 @@ pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 pub use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 pub use tokio::sync::{Notify, watch};
 
-/// Fence slots shared by items, paths and callers.
+/// Fence slots shared by items, paths and callers: each of these stands in one of either half.
 pub const STRIPES: usize = 1 << 20;
 
 /// Prefixes that are fenced at a time; when one more comes, the oldest becomes everything.

@@ -6,8 +6,8 @@ pub use loom::sync::{Mutex, MutexGuard, RwLock};
 // Who counts the last reference is not in question.
 pub use std::sync::Arc;
 
-/// So few that every key of items, paths and callers shares one: the more they meet, the fewer runs it takes.
-pub const STRIPES: usize = 1;
+/// So few that every key of items, paths and callers shares both of one: the more they meet, the fewer runs it takes.
+pub const STRIPES: usize = 2;
 
 /// So few that the second one moves the first.
 pub const MAX_PREFIXES: usize = 1;
