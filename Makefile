@@ -21,12 +21,31 @@ SOAK ?= 600
 soak: build-tools ## many callers, many mutations and faults against the program, for ten minutes
 	SOAK_SECONDS=$(SOAK) $(CARGO) test --locked --no-fail-fast --test histories --test memory -- sockets flood eviction --nocapture
 
+# Coverage-guided, by libFuzzer on stable Rust: the passes are those that cargo-fuzz names too, without a sanitizer, since
+# there is no unsafe code here to sanitize. What is new to a target is kept in fuzz/target/found, and what breaks it in
+# fuzz/target/broken: mend it, and move it into fuzz/corpus. `make fuzz FUZZ_SECONDS=600 FUZZ=head` for one, longer.
+FUZZ ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
+FUZZ_SECONDS ?= 60
+FUZZ_HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+FUZZ_TARGET = $(or $(CARGO_TARGET_DIR:%=%/fuzz),fuzz/target)
+FUZZ_FLAGS := -Cpasses=sancov-module $(addprefix -Cllvm-args=-sanitizer-coverage-,\
+              level=4 inline-8bit-counters pc-table trace-compares)
+fuzz: build-tools fuzz-tools ## each fuzz target for a minute, from the corpus that `make test` replays
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --locked --release --manifest-path fuzz/Cargo.toml \
+	  --target $(FUZZ_HOST) --target-dir $(FUZZ_TARGET) $(addprefix --bin ,$(FUZZ))
+	@mkdir -p fuzz/target/broken; failed=""; for target in $(FUZZ); do echo "== $$target"; \
+	  mkdir -p fuzz/target/found/$$target; \
+	  $(FUZZ_TARGET)/$(FUZZ_HOST)/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -max_len=4096 \
+	    -verbosity=0 -print_final_stats=1 -artifact_prefix=fuzz/target/broken/$$target- \
+	    fuzz/target/found/$$target fuzz/corpus/$$target || failed="$$failed $$target"; \
+	done; test -z "$$failed" || { echo "broken:$$failed"; exit 1; }
+
 # CACHE_TESTS=its/checkout takes that suite instead of the npm release.
 conformance: build-tools test-tools node_modules/.package-lock.json ## what http-cache-tests says of plain mode, in a table
 	$(CARGO) test --locked --test conformance -- --nocapture
 
-.PHONY: help demo build bench soak conformance versus-races test fmt clippy doc deny cargo-test
-.PHONY: build-tools test-tools versus-tools check-tools
+.PHONY: help demo build bench soak fuzz conformance versus-races test fmt clippy doc deny cargo-test
+.PHONY: build-tools fuzz-tools test-tools versus-tools check-tools
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -48,6 +67,7 @@ test: fmt clippy doc deny cargo-test ## everything that .ci/run runs
 
 fmt:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 
 clippy: build-tools
 	$(CARGO) clippy --locked --all-targets -- -D warnings
@@ -81,6 +101,10 @@ node_modules/.package-lock.json: package.json package-lock.json
 build-tools:
 	@$(call need,cmake,cmake)
 	@$(call need,cc,gcc libc6-dev)
+
+# libFuzzer is C++.
+fuzz-tools:
+	@$(call need,c++,g++)
 
 test-tools:
 	@$(call need,node,nodejs)

@@ -53,7 +53,7 @@ fn modules_use_lower_floors_only() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    hold(introduction, &["src", "tests", "benches", "examples"]);
+    hold(introduction, &["src", "tests", "benches", "examples", "fuzz/src", "fuzz/fuzz_targets"]);
 }
 
 #[test]

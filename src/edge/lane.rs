@@ -370,7 +370,7 @@ fn proceed() -> Head {
 
 /// The head of a request for `target` as octets, in origin-form whatever form it came in. `continued`: without the
 /// expectation, which has been met.
-pub(super) fn head_octets(request: &Request, target: &str, continued: bool) -> BytesMut {
+pub fn head_octets(request: &Request, target: &str, continued: bool) -> BytesMut {
     let version = if request.version == Version::Http10 { "1.0" } else { "1.1" };
     let mut out = BytesMut::with_capacity(1024);
     out.extend_from_slice(format!("{} {target} HTTP/{version}\r\n", request.method).as_bytes());

@@ -165,7 +165,8 @@ impl Parts {
         self.bytes.extend_from_slice(part);
     }
 
-    /// A field that is missing and one that is empty are different values.
+    /// A field that is missing and one that is empty are different values. Its members are parts themselves: with commas
+    /// between them, two whose quotes nobody closes would be as one that holds a comma.
     fn selecting(&mut self, name: &str, fields: &Fields) {
         if name == FIELD_NAMES {
             let mut names: Vec<Vec<u8>> = fields.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
@@ -177,15 +178,15 @@ impl Parts {
             return self.add(b"-");
         }
         self.add(b"=");
-        let mut value = Vec::new();
+        let mut members = Parts { bytes: Vec::new() };
+        let any_case = CASE_INSENSITIVE.contains(&name);
         for member in crate::field::list(fields.get_all(name)) {
-            value.extend_from_slice(member);
-            value.push(b',');
+            match any_case {
+                true => members.add(&member.to_ascii_lowercase()),
+                false => members.add(member),
+            }
         }
-        if CASE_INSENSITIVE.contains(&name) {
-            value.make_ascii_lowercase();
-        }
-        self.add(&value);
+        self.add(&members.bytes);
     }
 }
 
@@ -279,6 +280,8 @@ mod tests {
         assert_ne!(red, variant(&[("X-Colour", "blue"), ("Accept", "a, b")]));
         assert_ne!(red, variant(&[("X-Colour", "red")]));
         assert_ne!(variant(&[]), primary);
+        // Quotes that nobody closes: whether a line goes on behind a comma, or another one follows, is told.
+        assert_ne!(variant(&[("Accept", "\"a"), ("Accept", "b")]), variant(&[("Accept", "\"a,b")]));
     }
 
     #[test]

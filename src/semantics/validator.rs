@@ -93,7 +93,7 @@ fn range_of(body: &[u8], pointer: &str) -> Option<Range<usize>> {
         let token = token.replace("~1", "/").replace("~0", "~");
         value = if value.get().starts_with('[') {
             let members: Vec<&RawValue> = serde_json::from_str(value.get()).ok()?;
-            *members.get(token.parse::<usize>().ok()?)?
+            *members.get(array_index(&token)?)?
         } else {
             let members: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(value.get()).ok()?;
             *members.get(token.as_str())?
@@ -101,6 +101,12 @@ fn range_of(body: &[u8], pointer: &str) -> Option<Range<usize>> {
     }
     let start = (value.get().as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
     Some(start..start + value.get().len())
+}
+
+/// `array-index = %x30 / ( %x31-39 *(%x30-39) )` (RFC 6901 §4): "without leading "0"", and without a sign.
+fn array_index(token: &str) -> Option<usize> {
+    let canonical = token == "0" || (token.bytes().all(|b| b.is_ascii_digit()) && !token.starts_with('0'));
+    canonical.then(|| token.parse().ok()).flatten()
 }
 
 /// Whether the body is one whole JSON text.
@@ -259,6 +265,11 @@ mod tests {
         // What leads nowhere leaves nothing out.
         check_ignored(&["/t"], "[1]", "[2]", false);
         check_ignored(&["/9"], "[1]", "[2]", false);
+        // An index has one form (RFC 6901 §4).
+        check_ignored(&["/0"], "[1]", "[2]", true);
+        for odd in ["/+0", "/00", "/-0", "/"] {
+            check_ignored(&[odd], "[1]", "[2]", false);
+        }
         check_ignored(&["/t"], r#"{"t":1"#, r#"{"t":2"#, false);
         check_ignored(&["/t/u"], r#"{"t":1}"#, r#"{"t":2}"#, false);
     }

@@ -1,0 +1,4 @@
+//! Feeds `src/body.rs` by libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| freshgate_fuzz::body::run(octets));

@@ -1,0 +1,4 @@
+//! Feeds `src/json.rs` by libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| freshgate_fuzz::json::run(octets));
