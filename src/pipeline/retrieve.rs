@@ -50,12 +50,18 @@ struct Joined {
     epoch: Epoch,
     /// Mutations of the collection that had begun.
     creations: u64,
+    /// When what a 404 stands behind was last invalidated.
+    invalidated: u64,
 }
 
 impl Joined {
     fn now(pipeline: &Pipeline, flying: &Subject) -> Self {
         let fences = &pipeline.store.fences;
-        Joined { epoch: fences.epoch(&flying.slots), creations: fences.begun(&flying.negative_slots) }
+        Joined {
+            epoch: fences.epoch(&flying.slots),
+            creations: fences.begun(&flying.negative_slots),
+            invalidated: fences.last_invalidated(&flying.negative_slots),
+        }
     }
 }
 
@@ -228,8 +234,10 @@ impl Pipeline {
         let response = shared.storable.response();
         let slots = flying.slots_for(response.status);
         let same_variant = subject.variant(shared.storable.vary(), &subject.request.fields) == shared.variant;
-        // Whoever came during a creation may have seen what it made in its collection, and is not told that there is none.
-        let from_before_a_creation = is_negative(response.status) && joined.creations != shared.ticket.creations();
+        // Whoever came during a creation may have seen what it made in its collection, and is not told that there is none;
+        // nor is who came after what it stands behind was invalidated, be that not the last time.
+        let from_before_a_creation = is_negative(response.status)
+            && (joined.creations != shared.ticket.creations() || joined.invalidated > shared.ticket.mark().sequence());
         let stands = self.store.may_hand_over(slots, &shared.ticket, joined.epoch, &subject.place.path);
         if !same_variant || !stands || from_before_a_creation {
             return None;

@@ -296,6 +296,19 @@ impl Fences {
         self.epoch(slots).raised == then.raised && !self.overtaken(slots, then.sequence, path)
     }
 
+    /// When each of these keys was last invalidated: no later than the lesser of its slots says.
+    fn last(&self, slots: &Slots) -> impl Iterator<Item = u64> {
+        slots.0.iter().map(|&Slot(one, other)| {
+            let [one, other] = [one, other].map(|index| self.last.at(index).load(SeqCst));
+            one.min(other)
+        })
+    }
+
+    /// When one of these keys was last invalidated.
+    pub fn last_invalidated(&self, slots: &Slots) -> u64 {
+        self.last(slots).max().unwrap_or_default()
+    }
+
     /// Whether what was fetched at `mark` may be handed to a waiter that joined at `joined`: nothing of it was
     /// invalidated since the fetch began, or else only after the waiter had come, whose own request is then as old.
     pub fn may_hand_over(&self, slots: &Slots, mark: Mark, joined: Epoch, path: &str) -> bool {
@@ -303,12 +316,7 @@ impl Fences {
             let prefixes = self.prefixes.read().expect("no holder of this lock panics");
             prefixes.iter().any(|p| path.starts_with(&p.text) && p.last > mark.sequence && joined.sequence >= p.last)
         };
-        // What is wanted is when a key was last invalidated, and that is no later than the lesser of its slots says.
-        let last = |&Slot(one, other): &Slot| {
-            let [one, other] = [one, other].map(|index| self.last.at(index).load(SeqCst));
-            one.min(other)
-        };
-        !prefixed && slots.0.iter().map(last).all(|last| last <= mark.sequence || joined.sequence < last)
+        !prefixed && self.last(slots).all(|last| last <= mark.sequence || joined.sequence < last)
     }
 
     fn overtaken(&self, slots: &Slots, sequence: u64, path: &str) -> bool {

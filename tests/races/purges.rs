@@ -73,6 +73,23 @@ async fn a_404_fetched_before_a_purge_of_its_collection_is_handed_to_nobody_afte
     assert_eq!(after.got().await.text(), "created");
 }
 
+/// The last of two purges is not the only one that the 404 is older than.
+#[tokio::test]
+async fn a_404_is_handed_to_nobody_who_came_between_two_purges_of_its_collection() {
+    let house = House::new();
+    let before = house.get("/items/1").await;
+    let older = house.asked("GET", "/items/1").await;
+    let purge = || house.pipeline.purge(&Selector::Entity { id: EntityId(0), item: Some("2".into()) }, false);
+    purge();
+    let between = house.get("/items/1").await;
+    assert!(between.waits().await);
+    purge();
+    older.answer(status(404, &[], "absent"));
+    assert_eq!(before.got().await.head.status, 404);
+    house.asked("GET", "/items/1").await.answer(ok("created"));
+    assert_eq!(between.got().await.text(), "created");
+}
+
 #[tokio::test]
 async fn a_prefix_reaches_what_begins_with_it_and_nothing_else() {
     let house = House::with(TREE);
