@@ -453,6 +453,8 @@ async fn what_is_refused_is_said_and_closed() {
         assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text:?}");
         in_order(&text, &["Connection: close\r\n"]);
         assert_eq!(text.matches("Content-Length").count(), 1, "{text:?}");
+        // "The origin server MUST generate an Allow header field in a 405 response" (RFC 9110 §15.5.6).
+        assert_eq!(text.contains("\r\nAllow: GET, HEAD, POST, "), status == 405, "{text:?}");
     }
 }
 

@@ -532,6 +532,9 @@ mod tests {
             };
             let [young, old] = [ages[0].min(ages[1]), ages[0].max(ages[1])];
             let [quick, slow] = [takes[0].min(takes[1]), takes[0].max(takes[1])];
+            // Which century a year of two digits lies in depends on when it is read (RFC 9110 §5.6.7).
+            let date = |takes| HttpDate::of(&fields, "date", HttpDate((sent + Duration::from_millis(takes)).wall_seconds()));
+            prop_assume!(date(quick) == date(slow));
             prop_assert!(age(young, quick) <= age(old, quick));
             prop_assert!(age(young, quick) <= age(young, slow));
             prop_assert!(age(old, quick) >= secs(old.min(1 << 31)));

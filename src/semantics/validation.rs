@@ -188,7 +188,7 @@ fn updated(stored: &Fields, update: &Fields) -> Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::semantics::sample::plain;
+    use crate::semantics::sample::{fresh, plain};
     use crate::semantics::stored_response::ContentHash;
     use bytes::Bytes;
     use std::time::Duration;
@@ -350,6 +350,19 @@ mod tests {
         assert_eq!(after.modified, Modified::Origin(HttpDate(THEN.0 + 5)));
         assert_eq!(after.validator, before.validator);
         assert_eq!((after.content, after.content_length, after.status), (before.content, 10, 200));
+    }
+
+    #[test]
+    fn a_304_may_forbid_other_codings() {
+        let lines = fields(&[("Content-Type", "application/json")]);
+        let origin = Validator::Origin(tag(STRONG));
+        let before =
+            Response { fields: lines, content_length: 2000, recodable: true, ..stored(origin, Modified::Absent) };
+        let recodable = |head: &[(&str, &str)]| {
+            freshen(&before, &fields(head), &fresh(), at(9), at(10)).map(|after| after.recodable)
+        };
+        assert_eq!(recodable(&[DATE]), Some(true));
+        assert_eq!(recodable(&[DATE, ("Cache-Control", "no-transform")]), Some(false));
     }
 
     #[test]

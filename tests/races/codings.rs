@@ -80,6 +80,19 @@ async fn a_miss_that_is_stored_asks_for_its_coding() {
     assert_eq!(decoded(&house.hit(&[GZIP]).await), rows("one"));
 }
 
+/// Nobody could be sent what was made: it is its caller's alone.
+#[tokio::test]
+async fn what_is_not_stored_is_made_in_no_coding() {
+    let house = House::new();
+    let asking = house.get_with("/items", &[GZIP]).await;
+    house.asked("GET", "/items").await.answer(status(200, &[("Set-Cookie", "a=b")], &rows("one")));
+    let got = asking.got().await;
+    assert_eq!((got.text(), got.stored()), (rows("one").as_str(), false));
+    house.made().await;
+    let content = got.exchange.content.expect("it has a content");
+    assert_eq!(house.pipeline.store.coded(content, Coding::Gzip), Coded::Absent);
+}
+
 /// P3, and no octet twice: any form that the client may be sent and has is current.
 #[tokio::test]
 async fn whoever_has_any_form_that_they_take_is_told_that_it_is_current() {

@@ -223,3 +223,22 @@ async fn a_busy_origin_is_spared_background_work_only() {
     house.hits("/items/1", "stale").await;
     house.asked("GET", "/items/1").await;
 }
+
+/// RFC 9111 §4.3.5: it was compared with what was stored then.
+#[tokio::test]
+async fn a_head_outdates_nothing_that_was_stored_meanwhile() {
+    let house = House::with("");
+    let anew = [("Cache-Control", "no-cache")];
+    let answer = |tag, body| status(200, &[("ETag", tag), ("Cache-Control", "max-age=60")], body);
+    let reader = house.get("/items/1").await;
+    house.asked("GET", "/items/1").await.answer(answer("\"v1\"", "old"));
+    assert!(reader.got().await.stored());
+    let head = house.ask_with("HEAD", "/items/1", &anew);
+    let asked = house.asked("HEAD", "/items/1").await;
+    let reader = house.get_with("/items/1", &anew).await;
+    house.asked("GET", "/items/1").await.answer(answer("\"v2\"", "new"));
+    assert!(reader.got().await.stored());
+    asked.answer(answer("\"v2\"", ""));
+    assert_eq!(head.got().await.head.status, 200);
+    house.hits("/items/1", "new").await;
+}
