@@ -16,7 +16,7 @@ pub fn run(octets: &[u8]) {
             assert!(
                 !octets.windows(4).any(|end| end == b"\r\n\r\n") || octets.trim_ascii_start() != octets,
                 "an end unseen"
-            )
+            );
         }
         Some(Err(refusal)) => assert!((400..=505).contains(&refusal.status), "{refusal:?}"),
         Some(Ok((received, rest))) => {
