@@ -32,6 +32,8 @@ pub struct Malformed(pub &'static str);
 enum State {
     /// In the hex digits of a size: their value, and how many there were.
     Size(u64, u8),
+    /// In white space behind a size.
+    Padding(u64),
     Extension(u64),
     /// Behind the CR of a size line.
     SizeLf(u64),
@@ -89,9 +91,11 @@ impl Chunked {
                 State::Size(size * 16 + u64::from(digit), digits + 1)
             }
             (State::Size(_, 0), _) => return Err(Malformed("a chunk without a size")),
-            (State::Size(size, _) | State::Extension(size), b'\r') => State::SizeLf(size),
-            (State::Size(size, _), b';' | b' ' | b'\t') => State::Extension(size),
-            (State::Size(..), _) => return Err(Malformed("a chunk size that is not hexadecimal")),
+            (State::Size(size, _) | State::Padding(size) | State::Extension(size), b'\r') => State::SizeLf(size),
+            // `chunk-ext = *( BWS ";" BWS chunk-ext-name …` (RFC 9112 §7.1.1): behind white space nothing else begins.
+            (State::Size(size, _) | State::Padding(size), b' ' | b'\t') => self.discard(octet, State::Padding(size))?,
+            (State::Size(size, _) | State::Padding(size), b';') => State::Extension(size),
+            (State::Size(..) | State::Padding(_), _) => return Err(Malformed("a chunk size that is not hexadecimal")),
             (State::Extension(size), _) => self.discard(octet, State::Extension(size))?,
             (State::SizeLf(0), b'\n') => State::TrailerStart,
             (State::SizeLf(size), b'\n') => State::Data(size),
@@ -156,6 +160,7 @@ mod tests {
         check(b"0\r\n\r\n", Ok((b"", Some(5))));
         check(b"5\r\nhello\r\n0\r\n\r\n", Ok((b"hello", Some(15))));
         check(b"2\r\nhe\r\n00a\r\n0123456789\r\n0\r\n\r\nGET /", Ok((b"he0123456789", Some(29))));
+        check(b"2 \t;x\r\nhe\r\n0 \r\n\r\n", Ok((b"he", Some(17))));
         check(b"2;name=\"v\"\r\nhe\r\n0;x\r\n\r\n", Ok((b"he", Some(23))));
         check(b"1\r\na\r\n0\r\nDigest: x\r\nMore: y\r\n\r\n", Ok((b"a", Some(31))));
     }
@@ -174,6 +179,8 @@ mod tests {
         check(b"5;x\nhello\r\n0\r\n\r\n", Err("a control character, or a bare LF, in a chunk's framing"));
         check(b"\r\n5\r\nhello", Err("a chunk without a size"));
         check(b"-5\r\nhello", Err("a chunk without a size"));
+        check(b"5 5\r\nhello", Err("a chunk size that is not hexadecimal"));
+        check(b"5 x\r\nhello", Err("a chunk size that is not hexadecimal"));
         check(b"0x5\r\nhello", Err("a chunk size that is not hexadecimal"));
         check(b"5\r\nhello!\r\n", Err("a chunk longer than its size"));
         check(b"5\rhello", Err("a CR without its LF"));
