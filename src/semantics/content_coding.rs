@@ -41,8 +41,10 @@ impl Form {
 
 /// Whether a response may be sent in other codings than it came in: what `fresh` governs, is long enough, is text, and
 /// has not been forbidden. "Plain mode: nothing the origin sent is rewritten."
-pub fn is_recodable(status: u16, fields: &Fields, content_length: u64, route: &Route) -> bool {
+pub fn is_recodable(status: u16, fields: &Fields, validator: &Validator, content_length: u64, route: &Route) -> bool {
     matches!(route.freshness, Freshness::For(_))
+        // A strong entity-tag of the origin's names octets that would not be sent, and its clients hand it back in If-Match.
+        && !matches!(validator, Validator::Origin(tag) if !tag.weak)
         && status == 200
         && content_length >= WORTH_IT
         && is_text(fields)
@@ -80,15 +82,15 @@ pub fn acceptable(request: &Fields, made: &[Coding]) -> Vec<Coding> {
     codings
 }
 
-/// The entity-tag of a content in a coding made here. One that was computed gets a suffix; the origin's own names octets
-/// that are not sent, so what is left of it is that the two mean the same: it is weak.
+/// The entity-tag of a content in a coding made here. One that was computed gets a suffix; a weak one of the origin's
+/// says of both forms that they mean the same.
 fn entity_tag(validator: &Validator, coding: Coding) -> Option<EntityTag> {
     match validator {
         Validator::Computed(tag) => {
             let opaque = [&tag.opaque, b"-".as_slice(), coding.token().as_bytes(), VERSION].concat();
             Some(EntityTag { weak: tag.weak, opaque: opaque.into() })
         }
-        Validator::Origin(tag) => Some(EntityTag { weak: true, opaque: tag.opaque.clone() }),
+        Validator::Origin(tag) => Some(tag.clone()),
         Validator::Absent => None,
     }
 }
@@ -108,7 +110,8 @@ mod tests {
 
     #[test]
     fn what_is_recoded() {
-        let recodable = |lines: &[(&str, &str)]| is_recodable(200, &fields(lines), WORTH_IT, &fresh());
+        let recodable =
+            |lines: &[(&str, &str)]| is_recodable(200, &fields(lines), &Validator::Absent, WORTH_IT, &fresh());
         for media in
             ["application/json", "text/csv", "Application/Problem+JSON;x=1", "image/svg+xml", "text/javascript"]
         {
@@ -127,10 +130,13 @@ mod tests {
     #[test]
     fn what_is_not() {
         let json = fields(&[JSON]);
-        assert!(is_recodable(200, &json, WORTH_IT, &fresh()));
-        assert!(!is_recodable(200, &json, WORTH_IT - 1, &fresh()));
-        assert!(!is_recodable(404, &json, WORTH_IT, &fresh()));
-        assert!(!is_recodable(200, &json, WORTH_IT, &plain()));
+        let (ours, tag) = (Validator::Absent, |weak| Validator::Origin(EntityTag { weak, opaque: Bytes::from("v") }));
+        assert!(is_recodable(200, &json, &ours, WORTH_IT, &fresh()));
+        assert!(is_recodable(200, &json, &tag(true), WORTH_IT, &fresh()));
+        assert!(!is_recodable(200, &json, &tag(false), WORTH_IT, &fresh()));
+        assert!(!is_recodable(200, &json, &ours, WORTH_IT - 1, &fresh()));
+        assert!(!is_recodable(404, &json, &ours, WORTH_IT, &fresh()));
+        assert!(!is_recodable(200, &json, &ours, WORTH_IT, &plain()));
     }
 
     #[track_caller]
@@ -161,7 +167,7 @@ mod tests {
         assert_eq!(entity_tag(&computed, Gzip), Some(tag(false, "fg1-x-gzip1")));
         assert_eq!(entity_tag(&computed, Br), Some(tag(false, "fg1-x-br1")));
         assert_eq!(entity_tag(&Validator::Computed(tag(true, "fg1-x")), Zstd), Some(tag(true, "fg1-x-zstd1")));
-        assert_eq!(entity_tag(&Validator::Origin(tag(false, "v")), Gzip), Some(tag(true, "v")));
+        assert_eq!(entity_tag(&Validator::Origin(tag(true, "v")), Gzip), Some(tag(true, "v")));
         assert_eq!(entity_tag(&Validator::Absent, Gzip), None);
     }
 }

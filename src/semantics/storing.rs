@@ -142,7 +142,7 @@ pub fn received(
     Response {
         status: head.status,
         reason: head.reason.clone(),
-        recodable: content_coding::is_recodable(head.status, &fields, body.len() as u64, route),
+        recodable: content_coding::is_recodable(head.status, &fields, &tag, body.len() as u64, route),
         fields,
         content,
         content_length: body.len() as u64,
@@ -272,7 +272,7 @@ pub fn names_credential(name: &str, credentials: &[Credential]) -> bool {
 /// Statuses that speak of one request, or of a caller, and not of the resource: one client with a field that nobody can
 /// accept would have everybody told what only they deserved. Of 428, 429, 431 and 511 RFC 6585 says that they "MUST NOT be
 /// stored by a cache". (405, 414 and 501 speak of what is in the key.)
-const OF_ONE_REQUEST: [u16; 15] = [401, 403, 406, 408, 411, 413, 415, 416, 417, 421, 426, 428, 429, 431, 511];
+const OF_ONE_REQUEST: [u16; 17] = [401, 403, 406, 407, 408, 411, 412, 413, 415, 416, 417, 421, 426, 428, 429, 431, 511];
 
 /// The most octets of fields in a request whose 400 may be another's as well.
 const ORDINARY: usize = 4096;
