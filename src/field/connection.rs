@@ -24,6 +24,16 @@ pub fn tokens(fields: &Fields) -> impl Iterator<Item = String> {
         .map(|option| String::from_utf8_lossy(option).to_ascii_lowercase())
 }
 
+/// Fields that say how a response may be kept and used again.
+const ABOUT_CACHING: [&str; 8] =
+    ["age", "cache-control", "cdn-cache-control", "date", "expires", "freshgate-cache-control", "pragma", "vary"];
+
+/// Whether Connection names a field that is there and says how the response may be kept: what is stored is without it, so
+/// that whoever kept the response would use it as if that had never been said.
+pub fn hides_what_caches_heed(fields: &Fields) -> bool {
+    tokens(fields).any(|name| ABOUT_CACHING.contains(&name.as_str()) && fields.contains(&name))
+}
+
 /// The fields that are meant for whoever comes after this hop: "Intermediaries MUST parse a received Connection header
 /// field before a message is forwarded and, for each connection-option in this field, remove any header or trailer
 /// field(s) from the message with the same name".
@@ -53,6 +63,18 @@ mod tests {
     #[test]
     fn end_to_end_fields_stay_in_order_and_case() {
         check(&[("X-B", "1"), ("x-a", "2"), ("X-B", "3")], &["X-B", "x-a", "X-B"]);
+    }
+
+    #[test]
+    fn what_caches_heed_may_be_hidden() {
+        let hides = |lines: &[(&str, &str)]| {
+            hides_what_caches_heed(&lines.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect())
+        };
+        for name in ABOUT_CACHING {
+            assert!(hides(&[("Connection", &format!("x, {}", name.to_uppercase())), (name, "x")]), "{name}");
+            assert!(!hides(&[("Connection", name)]) && !hides(&[(name, "x")]), "{name}");
+        }
+        assert!(!hides(&[("Connection", "x"), ("X", "1"), ("Vary", "a")]));
     }
 
     #[test]

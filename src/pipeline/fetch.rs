@@ -4,6 +4,7 @@
 //! to the waiters of its flight, and told to the one request that it was started for.
 
 use crate::clock::Timestamp;
+use crate::field::connection;
 use crate::field::date::HttpDate;
 use crate::field::entity_tag::EntityTag;
 use crate::origin::{Framing, Head, Interim, OriginError, OriginErrorKind, Reply, rescue};
@@ -230,6 +231,10 @@ impl Fetch {
         if reply.head.status == 304 {
             // Whom nobody asked whether something still holds has not said so.
             sent.ok_or(Mismatch)?;
+            // Nor has one that says to this hop alone how long: what is stored would be used as if that had not been said.
+            if connection::hides_what_caches_heed(&reply.head.fields) {
+                return Err(Mismatch);
+            }
         }
         pipeline.heed_credential(&self.subject, ticket.mark(), reply.head.status, response_time);
         if reply.head.status == 304 {
@@ -270,7 +275,8 @@ impl Fetch {
         if let Some((stored, body)) = &self.stored {
             // The fields of a 200 say nothing of a stored 404, whatever validator they share.
             let both_found = head.status == 200 && stored.response.status == 200;
-            let freshened = condition.filter(|_| both_found).and_then(|condition| {
+            let hidden = connection::hides_what_caches_heed(&head.fields);
+            let freshened = condition.filter(|_| both_found && !hidden).and_then(|condition| {
                 let (stored, fields) = (&stored.response, &head.fields);
                 validation::freshen_by_head(stored, condition, fields, route, request_time, response_time)
             });

@@ -294,6 +294,9 @@ fn permission(request: &Request, head: &Head, route: &Route, partition: &Partiti
     if matches!(status, 206 | 304) || OF_ONE_REQUEST.contains(&status) || !(200..=999).contains(&status) {
         return Err(Detail::Status);
     }
+    if connection::hides_what_caches_heed(fields) {
+        return Err(Detail::NoStore);
+    }
     if status == 400 && !is_ordinary(&request.fields) {
         return Err(Detail::Status);
     }
