@@ -224,42 +224,6 @@ mod tests {
     }
 
     #[test]
-    fn a_targeted_field_takes_the_place_of_cache_control() {
-        let of = |targeted: &str| {
-            let lines =
-                [("Cache-Control", "no-store, max-age=9".to_owned()), ("CDN-Cache-Control", targeted.to_owned())];
-            ResponseDirectives::of(&lines.into_iter().collect())
-        };
-        let only = ResponseDirectives { targeted: true, ..ResponseDirectives::default() };
-        let all = "no-cache=\"a\", private, public, must-revalidate, proxy-revalidate, must-understand, no-transform, \
-                   immutable, max-age=1, s-maxage=2, stale-while-revalidate=3, stale-if-error=999999999999";
-        let expected = ResponseDirectives {
-            no_cache: true,
-            private: true,
-            public: true,
-            must_revalidate: true,
-            proxy_revalidate: true,
-            must_understand: true,
-            no_transform: true,
-            immutable: true,
-            max_age: secs(1),
-            s_maxage: secs(2),
-            stale_while_revalidate: secs(3),
-            stale_if_error: secs(1 << 31),
-            ..only
-        };
-        assert_eq!(of(all), expected);
-        assert_eq!(of("no-store"), ResponseDirectives { no_store: true, ..only });
-        assert_eq!(of("none"), only);
-        let forbidden = ResponseDirectives { no_cache: true, private: true, ..only };
-        assert_eq!(of("no-store=?0, no-cache=1, private=a, public=\"x\", stale-if-error=1.0"), forbidden);
-        for odd in ["max-age=1.5", "max-age=\"1\"", "max-age=-1", "max-age=a", "max-age", "max-age=(1)"] {
-            assert_eq!(of(odd), ResponseDirectives { max_age: secs(0), ..only }, "{odd}");
-        }
-        assert_eq!(of("max-age=").max_age, secs(9), "what does not parse is not there");
-    }
-
-    #[test]
     fn every_response_directive_is_found_over_all_lines_in_any_case() {
         let all = response(&[
             "No-Store, NO-CACHE, private, public, must-revalidate",

@@ -47,7 +47,7 @@ impl Pipeline {
             false => Vec::new(),
         };
         // Which of several forms is selected is the server's choice (RFC 9110 §12.1): the one that the client has.
-        if matches!(TagList::of(&request.fields, "if-none-match"), Some(TagList::Tags(_))) {
+        if !codings.is_empty() && matches!(TagList::of(&request.fields, "if-none-match"), Some(TagList::Tags(_))) {
             let forms = codings.iter().map(|coding| Form::coded(response, *coding, 0)).chain([identity.clone()]);
             if let Some(form) = forms.into_iter().find(|form| evaluate(form) == Evaluated::NotModified) {
                 return (form, Bytes::new(), Evaluated::NotModified);
