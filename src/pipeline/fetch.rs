@@ -59,8 +59,9 @@ pub enum Landing {
     /// queue.
     #[default]
     Alone,
-    /// What came is its caller's alone although the route shares: everybody starts over, kept apart.
-    Apart,
+    /// The store has learned otherwise of what they wait for: its responses are each caller's own although the route shares,
+    /// or a HEAD has outdated what is stored. Everybody starts over.
+    Anew,
     /// Nothing came.
     Failed(OriginError),
 }
@@ -285,6 +286,7 @@ impl Fetch {
             }
             if matches!(head.status, 200 | 404 | 410) {
                 self.pipeline.store.outdate(&self.subject.key, &self.subject.request.fields, stored);
+                self.land(Landing::Anew);
             }
         }
         self.pipeline.overtake_older_flights(&self.subject, ticket.mark());
@@ -394,7 +396,7 @@ impl Fetch {
         let unchanged = self.stored.as_ref().is_some_and(|(stored, _)| stored.response.content == response.content);
         if self.diverges(&response, &received.body, ticket) {
             self.pipeline.demote(route);
-            self.land(Landing::Apart);
+            self.land(Landing::Anew);
             let whole = Whole { detail: Some(Detail::Diverged), ..self.unstored(&received, response, head.status) };
             return Arrival::Whole(whole);
         }
@@ -448,7 +450,7 @@ impl Fetch {
             let now = received.response_time;
             pipeline.store.unstorable(&subject.key, Unstorable::Apart, None, now, APART_FOR);
             let whole = self.store_for(&subject.apart(pipeline), received, response, ticket, origin_status);
-            self.land(Landing::Apart);
+            self.land(Landing::Anew);
             return whole;
         }
         let within = pipeline.policy.identity.accepted_for;

@@ -129,6 +129,8 @@ pub struct Pipeline {
     pub clock: Arc<dyn Clock>,
     pub store: Store,
     flights: Flights<Landing>,
+    /// Those that ask with HEAD about what is stored: their answer is whole only where it vouches for that.
+    head_flights: Flights<Landing>,
     pub identity: Identity,
     pub changes: Arc<Log>,
     acceptances: Acceptances<Mark>,
@@ -163,6 +165,7 @@ impl Pipeline {
         Arc::new(Pipeline {
             store: Store::new(policy.cache.memory, entities),
             flights: Flights::default(),
+            head_flights: Flights::default(),
             identity: Identity::new(
                 key,
                 policy.identity.credentials.clone(),

@@ -112,18 +112,14 @@ impl Pipeline {
             }
             let mut forwarded = Forwarded::because(because);
             forwarded.detail = detail;
-            if wants_the_head_alone(&subject.request, &candidate, route) {
-                let asking = Fetch { by_head: true, ..self.fetch(&subject, &candidate, None, interim.take()) };
-                exchange.origin_requests = 1;
-                let arrival = asking.arrive().await;
-                return Handled::Answer(self.arrived(&subject, &candidate, arrival, forwarded, exchange));
-            }
+            let by_head = wants_the_head_alone(&subject.request, &candidate, route);
             let admitted = self.admits(&subject, self.policy.identity.accepted_for, now);
             // One whose right to share has not been shown neither leads those who may share, nor waits for them.
             let flying = if admitted { subject.clone() } else { Arc::new(subject.apart(self)) };
             let joined = Joined::now(self, &flying);
-            let arrival = match self.board(&flying, &candidate, joined.epoch) {
-                Boarding::Lead(pilot) => self.fetch(&subject, &candidate, Some(pilot), interim.take()).arrive().await,
+            let fetch = |pilot, interim| Fetch { by_head, ..self.fetch(&subject, &candidate, pilot, interim) };
+            let arrival = match self.board(&flying, &candidate, joined.epoch, by_head) {
+                Boarding::Lead(pilot) => fetch(Some(pilot), interim.take()).arrive().await,
                 Boarding::Wait(landing) => match wait(landing, &mut deadline).await {
                     Landing::Shared(shared) => {
                         let may_share = !admitted || self.may_still_share(&subject);
@@ -136,10 +132,8 @@ impl Pipeline {
                         // The flight was somebody else's, or what it shows was invalidated: start over.
                         continue;
                     }
-                    Landing::Apart => continue,
-                    Landing::Alone => {
-                        within(&mut deadline, self.fetch(&subject, &candidate, None, interim.take()).arrive()).await
-                    }
+                    Landing::Anew => continue,
+                    Landing::Alone => within(&mut deadline, fetch(None, interim.take()).arrive()).await,
                     Landing::Failed(error) => {
                         forwarded.collapsed = true;
                         Arrival::Failed(error)
@@ -182,11 +176,12 @@ impl Pipeline {
         !demoted && self.admits(subject, self.policy.identity.accepted_for, self.clock.now())
     }
 
-    fn board(&self, subject: &Subject, candidate: &Candidate, epoch: Epoch) -> Boarding<Landing> {
+    fn board(&self, subject: &Subject, candidate: &Candidate, epoch: Epoch, by_head: bool) -> Boarding<Landing> {
         let fences = &self.store.fences;
         let key = self.store.variant_key(&subject.key, &subject.request.fields);
         // Where nothing can be shared, a flight would only make a queue: everybody leads their own.
-        self.flights
+        let flights = if by_head { &self.head_flights } else { &self.flights };
+        flights
             .board(&key, epoch, |then| !candidate.alone && fences.may_join(&subject.slots, then, &subject.place.path))
     }
 
@@ -216,7 +211,7 @@ impl Pipeline {
         }
         let epoch = self.store.fences.epoch(&subject.slots);
         // Only who is admitted is answered with what is stored, and only then is it renewed.
-        if let Boarding::Lead(pilot) = self.board(subject, candidate, epoch) {
+        if let Boarding::Lead(pilot) = self.board(subject, candidate, epoch, false) {
             self.fetch(subject, candidate, Some(pilot), None).launch_in_background();
         }
     }
@@ -426,10 +421,12 @@ fn is_an_error(status: u16) -> bool {
 
 /// Whether the origin is asked with HEAD although something is stored, in plain mode: "transmission of the content is not
 /// desired even if it has changed" (RFC 9111 §4.3.5). Without a validator of the origin's a HEAD could tell nothing of what
-/// is stored, and a condition or a range is evaluated against what is whole.
+/// is stored, and a condition or a range is evaluated against what is whole. Where one has told that it is outdated, the
+/// next HEAD would tell no more.
 fn wants_the_head_alone(request: &Request, candidate: &Candidate, route: &Route) -> bool {
     let stored = candidate.stored.as_ref();
-    let can_be_told_of = stored.is_some_and(|(stored, ..)| validation::conditional(&stored.response).is_some());
+    let can_be_told_of =
+        stored.is_some_and(|(stored, ..)| !stored.outdated && validation::conditional(&stored.response).is_some());
     let evaluated = ["range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
     request.method == "HEAD"
         && route.freshness == Lifetime::Origin

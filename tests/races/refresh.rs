@@ -1,6 +1,8 @@
 //! Renewing what is stored: in the background, by validation, and never across a mutation.
 
-use crate::house::{House, SHARED, ok, status, turns};
+use crate::house::{Asking, House, SHARED, ok, status, turns};
+use freshgate::origin::OriginErrorKind;
+use freshgate::origin::scripted::Scripted;
 use freshgate::semantics::cache_status::Detail;
 
 fn renewing() -> House {
@@ -241,4 +243,96 @@ async fn a_head_outdates_nothing_that_was_stored_meanwhile() {
     asked.answer(answer("\"v2\"", ""));
     assert_eq!(head.got().await.head.status, 200);
     house.hits("/items/1", "new").await;
+}
+
+/// A house in plain mode that holds "old", stale.
+async fn stale_in_plain_mode() -> House {
+    let house = House::with("");
+    let reader = house.get("/items/1").await;
+    house.asked("GET", "/items/1").await.answer(tagged("\"old\"", "old"));
+    assert!(reader.got().await.stored());
+    house.age(61);
+    house
+}
+
+fn tagged(tag: &'static str, body: &str) -> Scripted {
+    status(200, &[("ETag", tag), ("Cache-Control", "max-age=60")], body)
+}
+
+/// `count` HEADs of one item, all begun.
+async fn heads(house: &House, count: usize) -> Vec<Asking> {
+    let heads = (0..count).map(|_| house.ask_with("HEAD", "/items/1", &[])).collect();
+    turns().await;
+    heads
+}
+
+#[tokio::test]
+async fn concurrent_heads_of_what_is_stale_are_one_head_where_it_still_holds() {
+    let house = stale_in_plain_mode().await;
+    let heads = heads(&house, 100).await;
+    let head = house.asked("HEAD", "/items/1").await;
+    house.quiet().await;
+    head.answer(tagged("\"old\"", ""));
+    let mut asked = 0;
+    for head in heads {
+        let got = head.got().await;
+        assert_eq!((got.head.status, got.head.fields.get("etag")), (200, Some(&b"\"old\""[..])));
+        assert_eq!(got.exchange.origin_requests, u32::from(!got.collapsed()));
+        asked += got.exchange.origin_requests;
+    }
+    assert_eq!(asked, 1);
+    house.hits("/items/1", "old").await;
+}
+
+/// What the HEAD said is its caller's; the others are told by one GET, and so is who asks with HEAD from then on.
+#[tokio::test]
+async fn concurrent_heads_of_what_has_changed_are_one_head_and_one_get() {
+    let house = stale_in_plain_mode().await;
+    let mut heads = heads(&house, 100).await;
+    house.asked("HEAD", "/items/1").await.answer(status(200, &[("ETag", "\"new\"")], ""));
+    let first = heads.remove(0).got().await;
+    assert_eq!((first.head.fields.get("etag"), first.exchange.origin_requests), (Some(&b"\"new\""[..]), 1));
+    let get = house.asked("GET", "/items/1").await;
+    heads.push(house.ask_with("HEAD", "/items/1", &[]));
+    turns().await;
+    house.quiet().await;
+    get.answer(tagged("\"new\"", "new"));
+    let mut asked = 0;
+    for head in heads {
+        let got = head.got().await;
+        assert_eq!((got.head.fields.get("etag"), got.text()), (Some(&b"\"new\""[..]), ""));
+        asked += got.exchange.origin_requests;
+    }
+    assert_eq!(asked, 1);
+    house.hits("/items/1", "new").await;
+}
+
+#[tokio::test]
+async fn a_head_that_fails_fails_for_all_who_wait_for_it_and_is_asked_of_nobody_that_is_busy() {
+    for (kind, expected, asked) in [(OriginErrorKind::Timeout, 504, 1), (OriginErrorKind::Saturated, 503, 0)] {
+        let house = stale_in_plain_mode().await;
+        let heads = heads(&house, 10).await;
+        house.asked("HEAD", "/items/1").await.fail(kind);
+        let mut requests = 0;
+        for head in heads {
+            let got = head.got().await;
+            assert_eq!(got.head.status, expected);
+            requests += got.exchange.origin_requests;
+        }
+        assert_eq!(requests, asked);
+        house.quiet().await;
+    }
+}
+
+/// What says nothing of what is stored is each caller's own: no HEAD waits for another.
+#[tokio::test]
+async fn heads_that_the_origin_refuses_make_no_queue() {
+    let house = stale_in_plain_mode().await;
+    let heads = heads(&house, 3).await;
+    for _ in 0..3 {
+        house.asked("HEAD", "/items/1").await.answer(status(405, &[], ""));
+    }
+    for head in heads {
+        assert_eq!(head.got().await.head.status, 405);
+    }
 }
