@@ -119,7 +119,12 @@ impl<N: Into<Bytes>, V: Into<Bytes>> FromIterator<(N, V)> for Fields {
 /// The members of a comma-separated list (RFC 9110 §5.6.1) over all lines, without surrounding white space; empty
 /// members are skipped, commas inside quoted strings do not separate.
 pub fn list<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
-    lines.flat_map(|line| Members { rest: line })
+    members(lines).filter(|member| !member.is_empty())
+}
+
+/// The same of a field of which nobody knows that it is a list: what stands empty between commas counts.
+pub fn members<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+    lines.flat_map(|line| Members { rest: Some(line) })
 }
 
 /// The most seconds that a delta-seconds stands for.
@@ -146,36 +151,27 @@ fn is_token(text: &[u8]) -> bool {
 }
 
 struct Members<'a> {
-    rest: &'a [u8],
+    rest: Option<&'a [u8]>,
 }
 
 impl<'a> Iterator for Members<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        while !self.rest.is_empty() {
-            let (mut quoted, mut escaped) = (false, false);
-            let end = self.rest.iter().position(|&b| {
-                let separates = b == b',' && !quoted;
-                match b {
-                    _ if escaped => escaped = false,
-                    b'\\' if quoted => escaped = true,
-                    b'"' => quoted = !quoted,
-                    _ => {}
-                }
-                separates
-            });
-            let (member, rest) = match end {
-                Some(at) => (&self.rest[..at], &self.rest[at + 1..]),
-                None => (self.rest, &self.rest[self.rest.len()..]),
-            };
-            self.rest = rest;
-            let member = member.trim_ascii();
-            if !member.is_empty() {
-                return Some(member);
+        let rest = self.rest?;
+        let (mut quoted, mut escaped) = (false, false);
+        let end = rest.iter().position(|&b| {
+            let separates = b == b',' && !quoted;
+            match b {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                _ => {}
             }
-        }
-        None
+            separates
+        });
+        self.rest = end.map(|at| &rest[at + 1..]);
+        Some(rest[..end.unwrap_or(rest.len())].trim_ascii())
     }
 }
 
@@ -197,6 +193,14 @@ mod tests {
         check_list(&["", " , ,"], &[]);
         check_list(&["a"], &["a"]);
         check_list(&["a,b", " c ,\td"], &["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn of_what_need_be_no_list_empty_members_count() {
+        let of = |line: &'static str| members([line.as_bytes()].into_iter()).collect::<Vec<_>>();
+        assert_eq!(of(""), [b""]);
+        assert_eq!(of("a, "), [&b"a"[..], b""]);
+        assert_eq!(of(",a,,\",\""), [&b""[..], b"a", b"", b"\",\""]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! fields that the route itself varies on. The variant key adds what the origin's Vary names (RFC 9111 §4.1). Each part
 //! is preceded by its length, so two different lists of parts never make one key.
 
-use crate::field::Fields;
+use crate::field::{self, Fields};
 use crate::policy::{Query, Route, Scope};
 use crate::semantics::request::{CallerKey, Request};
 use std::sync::Arc;
@@ -166,7 +166,8 @@ impl Parts {
     }
 
     /// A field that is missing and one that is empty are different values. Its members are parts themselves: with commas
-    /// between them, two whose quotes nobody closes would be as one that holds a comma.
+    /// between them, two whose quotes nobody closes would be as one that holds a comma. Empty ones mean nothing where the
+    /// field is known to be a list (RFC 9110 §5.6.1); of others, `acme,` may be another tenant than `acme`.
     fn selecting(&mut self, name: &str, fields: &Fields) {
         if name == FIELD_NAMES {
             let mut names: Vec<Vec<u8>> = fields.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
@@ -180,7 +181,8 @@ impl Parts {
         self.add(b"=");
         let mut members = Parts { bytes: Vec::new() };
         let any_case = CASE_INSENSITIVE.contains(&name);
-        for member in crate::field::list(fields.get_all(name)) {
+        let is_list = any_case || name == "accept";
+        for member in field::members(fields.get_all(name)).filter(|member| !(is_list && member.is_empty())) {
             match any_case {
                 true => members.add(&member.to_ascii_lowercase()),
                 false => members.add(member),
@@ -279,6 +281,8 @@ mod tests {
         assert_ne!(red, variant(&[("X-Colour", "red"), ("Accept", "b, a")]));
         assert_ne!(red, variant(&[("X-Colour", "blue"), ("Accept", "a, b")]));
         assert_ne!(red, variant(&[("X-Colour", "red")]));
+        assert_ne!(red, variant(&[("X-Colour", "red,"), ("Accept", "a, b")]), "it may be no list");
+        assert_eq!(red, variant(&[("X-Colour", "red"), ("Accept", "a,, b,")]));
         assert_ne!(variant(&[]), primary);
         // Quotes that nobody closes: whether a line goes on behind a comma, or another one follows, is told.
         assert_ne!(variant(&[("Accept", "\"a"), ("Accept", "b")]), variant(&[("Accept", "\"a,b")]));
