@@ -253,7 +253,7 @@ fn varies(
     if selects && !names.iter().any(|name| name == "origin") {
         names.push("origin".into());
     }
-    if head.status == 400 {
+    if OF_ITS_FIELDS.contains(&head.status) {
         // What the origin could not accept may be any field that Vary does not name, of a name that others do not send.
         names.push(cache_key::FIELD_NAMES.into());
     }
@@ -274,10 +274,13 @@ pub fn names_credential(name: &str, credentials: &[Credential]) -> bool {
 /// stored by a cache". (405, 414 and 501 speak of what is in the key.)
 const OF_ONE_REQUEST: [u16; 17] = [401, 403, 406, 407, 408, 411, 412, 413, 415, 416, 417, 421, 426, 428, 429, 431, 511];
 
-/// The most octets of fields in a request whose 400 may be another's as well.
+/// Statuses that may speak of the request's fields, as well as of its target.
+const OF_ITS_FIELDS: [u16; 2] = [400, 422];
+
+/// The most octets of fields in a request of which one of [`OF_ITS_FIELDS`] may be another's as well.
 const ORDINARY: usize = 4096;
 
-/// Whether a request's fields are such as any client sends: a 400 to them is about the resource as well as it can be.
+/// Whether a request's fields are such as any client sends: what is refused of them is about the resource as well as it can be.
 /// Long ones, and octets that are no ASCII, are what origins trip over that take less than this proxy does.
 fn is_ordinary(fields: &Fields) -> bool {
     let length: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
@@ -297,7 +300,7 @@ fn permission(request: &Request, head: &Head, route: &Route, partition: &Partiti
     if connection::hides_what_caches_heed(fields) {
         return Err(Detail::NoStore);
     }
-    if status == 400 && !is_ordinary(&request.fields) {
+    if OF_ITS_FIELDS.contains(&status) && !is_ordinary(&request.fields) {
         return Err(Detail::Status);
     }
     if fields.contains("set-cookie") && route.set_cookie == SetCookie::Refuse {

@@ -13,7 +13,7 @@ pub mod variants;
 use crate::clock::Timestamp;
 use crate::field::Fields;
 use crate::policy::{Coding, EntityId, RouteId};
-use crate::semantics::cache_key::{self, CacheKey};
+use crate::semantics::cache_key::{self, CacheKey, FIELD_NAMES};
 use crate::semantics::cache_status::Detail;
 use crate::semantics::invalidation::Invalidation;
 use crate::semantics::request::CallerKey;
@@ -278,7 +278,7 @@ impl Store {
         place: Place,
     ) -> Result<(), Detail> {
         // What it varies on is learned even if it is not stored, or its variants would wait for each other in vain.
-        let key = self.varying(key, storable.vary(), fields);
+        let key = self.varying(key, storable.vary(), fields).ok_or(Detail::Status)?;
         let name = Name::Resource(key);
         let refused = match self.fences.standing(&slots, ticket.mark, &place.path) {
             Standing::Unsettled => Some(Detail::Mutation),
@@ -335,19 +335,26 @@ impl Store {
 
     /// The key of the variant that a response is, after the resource has learned what it varies on. What it varied on
     /// before stays: a request may still meet the older responses.
-    fn varying(&self, key: &CacheKey, vary: &[String], fields: &Fields) -> CacheKey {
+    ///
+    /// What may speak of one request's fields alone is told apart by all their names. It does so among its kind only: it
+    /// has no place, `None`, beside what is told to everybody, and gives its own to that.
+    fn varying(&self, key: &CacheKey, vary: &[String], fields: &Fields) -> Option<CacheKey> {
+        let by_names = |names: &[String]| names.iter().any(|name| name == FIELD_NAMES);
+        let odd = by_names(vary);
         let known = match self.held.get(&Name::Resource(key.clone())) {
+            Some(Held::Varies(names)) if odd && !by_names(&names) => return None,
+            Some(Held::Response(_)) if odd => return None,
             Some(Held::Varies(names)) => names,
-            _ if vary.is_empty() => return key.clone(),
             _ => Arc::from([]),
         };
         let mut names: Vec<String> = known.iter().chain(vary).cloned().collect();
         names.sort();
         names.dedup();
-        if names.len() > known.len() {
+        names.retain(|name| odd || name != FIELD_NAMES);
+        if !names.is_empty() && *names != *known {
             self.hold(Name::Resource(key.clone()), Held::Varies(names.clone().into()));
         }
-        cache_key::variant(key, &names, fields)
+        Some(if names.is_empty() { key.clone() } else { cache_key::variant(key, &names, fields) })
     }
 
     /// Remembers that a resource cannot be stored.
