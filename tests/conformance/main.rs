@@ -44,6 +44,7 @@ fn unlike(suite: &Suite, expected: &Expected) -> BTreeSet<String> {
         for (name, run) in runs {
             let verdicts = run.join().expect("the suite ran");
             println!("\nvalidators: {name}\n{}", table(suite, &verdicts));
+            assert!(is_short(suite, &verdicts), "validators {name}: more is left out than may be");
             otherwise.extend(expected.unlike(suite, &verdicts).iter().map(|line| format!("validators {name}: {line}")));
         }
         otherwise
@@ -57,6 +58,14 @@ fn judged(suite: &Suite, config: &str) -> Verdicts {
     let results = suite.results(proxy.address);
     let verdict = |test: &suite::Test| (test.id.clone(), verdict::of(&test.id, suite, &results));
     suite.tests().map(verdict).collect()
+}
+
+/// What may be left out, for whatever reasons: at most 2 of the required and 18 of the optimal tests of the suite as it
+/// is since 2026. The npm release is older, and has more tests that contradict the RFC that came after them.
+fn is_short(suite: &Suite, verdicts: &Verdicts) -> bool {
+    let missed = |kind| suite.tests().filter(|test| test.kind == kind && !verdicts[&test.id].passes()).count();
+    let of_2026 = suite.groups.iter().any(|group| group.id == "cdn-cache-control");
+    !of_2026 || (missed(Kind::Required) <= 2 && missed(Kind::Optimal) <= 18)
 }
 
 /// A row per suite of tests: how many pass, of how many; of those that only ask, how many are answered yes.
