@@ -208,6 +208,7 @@ mod tests {
         check_list(&[r#"a="1,2",b"#], &[r#"a="1,2""#, "b"]);
         check_list(&[r#"a="1\",2",b"#], &[r#"a="1\",2""#, "b"]);
         check_list(&[r#"a\,b"#], &[r"a\", "b"]);
+        check_list(&[r#"a\",b"#], &[r#"a\",b"#]);
     }
 
     #[track_caller]

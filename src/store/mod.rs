@@ -351,7 +351,7 @@ impl Store {
         names.sort();
         names.dedup();
         names.retain(|name| odd || name != FIELD_NAMES);
-        if !names.is_empty() && *names != *known {
+        if *names != *known {
             self.hold(Name::Resource(key.clone()), Held::Varies(names.clone().into()));
         }
         Some(if names.is_empty() { key.clone() } else { cache_key::variant(key, &names, fields) })
