@@ -132,6 +132,8 @@ pub struct Pipeline {
     /// Those that ask with HEAD about what is stored: their answer is whole only where it vouches for that.
     head_flights: Flights<Landing>,
     pub identity: Identity,
+    /// What this proxy is called in `Via`.
+    pub name: String,
     pub changes: Arc<Log>,
     acceptances: Acceptances<Mark>,
     demoted: Demoted,
@@ -148,7 +150,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// A pipeline with an empty store. `key` hashes credentials; it must be random and secret.
+    /// A pipeline with an empty store. `key` hashes credentials and names the process; it must be random and secret.
     pub fn new(
         policy: Arc<Policy>,
         origin: Arc<dyn Origin>,
@@ -162,15 +164,14 @@ impl Pipeline {
             0 => Semaphore::MAX_PERMITS,
             limit => limit,
         };
+        let identity =
+            Identity::new(key, policy.identity.credentials.clone(), policy.identity.jwt.as_ref().map(Verifier::new));
         Arc::new(Pipeline {
             store: Store::new(policy.cache.memory, entities),
             flights: Flights::default(),
             head_flights: Flights::default(),
-            identity: Identity::new(
-                key,
-                policy.identity.credentials.clone(),
-                policy.identity.jwt.as_ref().map(Verifier::new),
-            ),
+            name: forwarding::pseudonym(identity.number()),
+            identity,
             changes: Arc::new(Log::new(CHANGES)),
             acceptances: Acceptances::default(),
             demoted: Demoted::none(policy.routes.iter().map(|route| usize::from(route.id.0) + 1).max().unwrap_or(0)),
@@ -184,6 +185,11 @@ impl Pipeline {
             origin,
             observer,
         })
+    }
+
+    /// The fields of `request` as the origin is to get them.
+    fn forwarded_fields(&self, request: &Request) -> Fields {
+        forwarding::forwarded_fields(request, &self.policy.server.trusted_proxies, &self.name)
     }
 
     fn routes(&self) -> &Routes {
