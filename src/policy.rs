@@ -417,7 +417,14 @@ pub struct Selected<'r> {
     /// How the path matched; `None` on the implicit route.
     pub pattern: Option<&'r Pattern>,
     /// The pattern's parameters in order, values in matching form.
-    pub params: Vec<(String, String)>,
+    pub params: Vec<(&'r str, &'r str)>,
+}
+
+impl Selected<'_> {
+    /// The value of a parameter.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(other, _)| *other == name).map(|(_, value)| *value)
+    }
 }
 
 /// The name of the implicit route, and of its entity.
@@ -492,14 +499,13 @@ impl Routes {
 
     /// The route of a path: literal beats `{id}` beats `{*rest}`; a path nobody names has the implicit route.
     /// `path` is in [matching form](Self::matching_form).
-    pub fn select(&self, path: &str) -> Selected<'_> {
+    pub fn select<'r>(&'r self, path: &'r str) -> Selected<'r> {
         let Some(((route, number), values)) = self.matcher.find(path) else {
             return Selected { route: self.implicit(), pattern: None, params: Vec::new() };
         };
         let route = self.get(route);
         let pattern = &route.patterns[usize::from(number)];
-        let values = values.into_iter().map(str::to_owned);
-        let params = pattern.parameters().map(str::to_owned).zip(values).collect();
+        let params = pattern.parameters().zip(values).collect();
         Selected { route, pattern: Some(pattern), params }
     }
 

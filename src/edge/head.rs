@@ -7,7 +7,9 @@ use crate::policy::{Credential, Limits, Policy};
 use crate::semantics::forwarding;
 use crate::semantics::request::{Request, Scheme, Version};
 use bytes::{Bytes, BytesMut};
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What the configuration says about heads.
 #[derive(Clone, Copy)]
@@ -55,7 +57,7 @@ pub struct Refusal {
 /// A head that came complete and has one reading.
 #[derive(Debug)]
 pub struct Received {
-    pub request: Request,
+    pub request: Arc<Request>,
     pub body: RequestBody,
     /// Whether the client means to send another request on this connection.
     pub persists: bool,
@@ -99,9 +101,9 @@ const fn refusal(status: u16, why: &'static str) -> Refusal {
 
 /// Takes a head off the front of `buffer`, if it has come whole.
 pub fn take(buffer: &mut BytesMut, rules: Rules<'_>, arrival: Arrival) -> Parsed {
-    let mut lines = [httparse::EMPTY_HEADER; MAX_LINES];
-    let mut parser = httparse::Request::new(&mut lines);
-    let line = match parser.parse(buffer) {
+    let mut lines = [const { MaybeUninit::uninit() }; MAX_LINES];
+    let mut parser = httparse::Request::new(&mut []);
+    let line = match parser.parse_with_uninit_headers(buffer, &mut lines) {
         Ok(httparse::Status::Partial) => {
             return too_long(buffer, buffer.len(), rules.limits).map_or(Parsed::Partial, Parsed::Refused);
         }
@@ -158,7 +160,7 @@ impl Line {
         let Arrival { scheme, client } = arrival;
         let has_body = body != RequestBody::None;
         let request = Request { method, scheme, authority, path, query, fields, version, client, has_body };
-        Ok(Received { request, body, persists, expects_continue, upgrades })
+        Ok(Received { request: Arc::new(request), body, persists, expects_continue, upgrades })
     }
 }
 
@@ -336,10 +338,12 @@ pub fn path_and_query(origin_form: &str) -> Result<(String, Option<String>), Ref
         Some((path, query)) => (path, Some(query.to_owned())),
         None => (origin_form, None),
     };
-    if segments(path).any(is_dot_segment) {
+    // Without one of these it can hold neither dot segments nor escapes.
+    let plain = !path.contains('%') && !path.as_bytes().windows(2).any(|two| two == b"/.");
+    if !plain && segments(path).any(is_dot_segment) {
         return Err(refusal(400, "The request's path holds dot segments."));
     }
-    if !path.split('%').skip(1).all(is_escape) {
+    if !plain && !path.split('%').skip(1).all(is_escape) {
         return Err(refusal(400, "The request's path holds a percent sign that stands for no octet."));
     }
     Ok((if path.is_empty() { "/".to_owned() } else { path.to_owned() }, query))
@@ -527,7 +531,7 @@ mod tests {
     fn what_is_for_this_connection_alone_goes_no_further() {
         #[track_caller]
         fn check(lines: &str, left: &[&str]) {
-            let fields = accepted(&get(lines)).request.fields;
+            let fields = accepted(&get(lines)).request.fields.clone();
             let names: Vec<_> = fields.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();
             assert_eq!(names[1..], *left, "{lines:?}");
         }

@@ -16,16 +16,17 @@ use crate::pipeline::{Answer, Class, Handled, Passage, Pipeline};
 use crate::semantics::cache_status::Detail;
 use crate::semantics::request::{Request, Scheme, Version};
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
 use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 /// What every connection needs.
 pub struct Lane {
@@ -85,8 +86,12 @@ impl Lane {
         let mut connection = Connection { stream, buffer: BytesMut::new(), arrival };
         // Whoever connects means to say something at once.
         let mut patience = limited(limits.header_timeout);
+        // One timer and one ear for the end serve all waits of the connection: to set them up anew costs more than a hit.
+        let (mut silence, mut shutdown) = (pin!(sleep(patience)), self.shutdown.clone());
+        let mut end = pin!(stopped(&mut shutdown).fuse());
         loop {
-            connection = match self.next(&mut connection, patience).await {
+            silence.as_mut().reset(sleep(patience).deadline());
+            connection = match self.next(&mut connection, silence.as_mut(), end.as_mut()).await {
                 Next::Request(received) => match self.exchange(connection, *received).await {
                     Some(connection) => connection,
                     None => return,
@@ -99,9 +104,14 @@ impl Lane {
         }
     }
 
-    /// Waits for a request: at most `patience` for its first octet, then `header_timeout` for its whole head.
-    async fn next(&self, connection: &mut Connection, patience: Duration) -> Next {
-        let mut shutdown = self.shutdown.clone();
+    /// Waits for a request: until `silence` is over for its first octet, then `header_timeout` for its whole head. From the
+    /// `end` on no further requests are to be taken.
+    async fn next(
+        &self,
+        connection: &mut Connection,
+        silence: Pin<&mut Sleep>,
+        end: Pin<&mut impl Future<Output = ()>>,
+    ) -> Next {
         // Some clients send an empty line behind a body (RFC 9112 §2.2).
         while connection.buffer.starts_with(b"\r\n") {
             connection.buffer.advance(2);
@@ -109,41 +119,50 @@ impl Lane {
         if connection.buffer.is_empty() {
             let heard = tokio::select! {
                 biased;
-                heard = timeout(patience, connection.read()) => heard,
-                () = stopped(&mut shutdown) => timeout(LAST_CALL, connection.read()).await,
+                heard = connection.read() => heard,
+                () = end => timeout(LAST_CALL, connection.read()).await.unwrap_or(false),
+                () = silence => {
+                    self.connections.count(Event::Idle);
+                    false
+                }
             };
-            if heard.is_err() && !*self.shutdown.borrow() {
-                self.connections.count(Event::Idle);
-            }
-            if !heard.unwrap_or(false) {
+            if !heard {
                 return Next::Silence;
             }
         }
+        if let Some(next) = self.head(connection) {
+            return next;
+        }
+        let rest = async {
+            while connection.read().await {
+                if let Some(next) = self.head(connection) {
+                    return next;
+                }
+            }
+            Next::Silence
+        };
         let header_timeout = limited(self.pipeline.policy.server.limits.header_timeout);
-        match timeout(header_timeout, self.head(connection)).await {
+        match timeout(header_timeout, rest).await {
             Ok(next) => next,
             Err(_) => Next::Refused(Refusal { status: 408, why: "The request's head took too long." }),
         }
     }
 
-    async fn head(&self, connection: &mut Connection) -> Next {
+    /// What has come, if it is enough to tell.
+    fn head(&self, connection: &mut Connection) -> Option<Next> {
         let policy = &self.pipeline.policy;
         let h2c = policy.server.h2c && connection.arrival.scheme == Scheme::Http;
-        loop {
-            let buffer = &mut connection.buffer;
-            if h2c && buffer.starts_with(PREFACE) {
-                return Next::Http2;
-            }
-            if !(h2c && PREFACE.starts_with(buffer)) {
-                match head::take(buffer, Rules::of(policy, &self.pipeline.name), connection.arrival) {
-                    Parsed::Complete(received) => return Next::Request(received),
-                    Parsed::Refused(refusal) => return Next::Refused(refusal),
-                    Parsed::Partial => {}
-                }
-            }
-            if !connection.read().await {
-                return Next::Silence;
-            }
+        let buffer = &mut connection.buffer;
+        if h2c && buffer.starts_with(PREFACE) {
+            return Some(Next::Http2);
+        }
+        if h2c && PREFACE.starts_with(buffer) {
+            return None;
+        }
+        match head::take(buffer, Rules::of(policy, &self.pipeline.name), connection.arrival) {
+            Parsed::Complete(received) => Some(Next::Request(received)),
+            Parsed::Refused(refusal) => Some(Next::Refused(refusal)),
+            Parsed::Partial => None,
         }
     }
 
@@ -181,16 +200,21 @@ impl Lane {
     }
 
     async fn retrieve(&self, mut connection: Connection, received: Received) -> Option<Connection> {
-        let request = received.request.clone();
-        let work = |interim| self.pipeline.retrieve(request, interim);
-        match relayed(&mut connection.stream, received.request.version, work).await? {
+        let handled = match self.pipeline.look_up(received.request.clone()) {
+            Ok(answer) => Handled::Answer(answer),
+            Err(retrieval) => {
+                let work = |interim| self.pipeline.ask_for(*retrieval, interim);
+                relayed(&mut connection.stream, received.request.version, work).await?
+            }
+        };
+        match handled {
             Handled::Answer(answer) => self.deliver(connection, answer, &received).await,
             Handled::Pass(passage) => self.hand_over(connection, received, passage, false).await,
         }
     }
 
     async fn mutate(&self, mut connection: Connection, received: Received, body: Bytes) -> Option<Connection> {
-        let request = received.request.clone();
+        let request = Request::clone(&received.request);
         let work = |interim| self.pipeline.mutate(request, body, interim);
         let answer = relayed(&mut connection.stream, received.request.version, work).await?;
         self.deliver(connection, answer, &received).await
@@ -237,7 +261,7 @@ impl Lane {
         session.set_read_timeout(Some(silence));
         session.set_write_timeout(Some(writer::STALL));
         session.set_total_drain_timeout(Some(writer::STALL));
-        let handed = Handed { request, passage, upgrades };
+        let handed = Handed { request: Arc::unwrap_or_clone(request), passage, upgrades };
         session.set_connection_user_context(Some(handed.into_context()));
         let (stream, _) = self.proxy.process_new_http(session, &self.shutdown).await?.consume();
         let (stream, buffer) = stream.into_any().downcast::<OneRequest>().ok()?.into_rest()?;

@@ -74,7 +74,6 @@ impl Recipient {
 
 /// Appends a head as it goes to the client: connection fields and framing are this proxy's own.
 fn put_head(out: &mut BytesMut, head: &Head, to: Recipient, delimited: Delimited) {
-    out.reserve(1024);
     put_status_line(out, head);
     for (name, value) in head.fields.iter() {
         let own = ["connection", "keep-alive", "transfer-encoding"];
@@ -146,7 +145,11 @@ async fn send(
     sent: &mut u64,
 ) -> io::Result<bool> {
     let delimited = to.delimited(head.status, &content);
-    let mut out = BytesMut::new();
+    let together = match &content {
+        Content::Whole(body) if body.len() <= ONE_WRITE => body.len(),
+        _ => 0,
+    };
+    let mut out = BytesMut::with_capacity(1024 + together);
     put_head(&mut out, head, to, delimited);
     match content {
         _ if delimited == Delimited::NoBody => put_all(stream, &out).await?,
@@ -228,7 +231,12 @@ async fn put_body(
 
 async fn put_all(stream: &mut Stream, mut octets: &[u8]) -> io::Result<()> {
     while !octets.is_empty() {
-        match timeout(STALL, stream.write(octets)).await? {
+        // Most of the time it takes all at once, and no timer is needed.
+        let written = match stream.write(octets).now_or_never() {
+            Some(written) => written,
+            None => timeout(STALL, stream.write(octets)).await?,
+        };
+        match written {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(taken) => octets = &octets[taken..],
             Err(error) => return Err(error),
@@ -238,7 +246,10 @@ async fn put_all(stream: &mut Stream, mut octets: &[u8]) -> io::Result<()> {
 }
 
 async fn flush(stream: &mut Stream) -> io::Result<()> {
-    timeout(STALL, stream.flush()).await?
+    match stream.flush().now_or_never() {
+        Some(flushed) => flushed,
+        None => timeout(STALL, stream.flush()).await?,
+    }
 }
 
 #[cfg(test)]

@@ -61,7 +61,8 @@ impl Pipeline {
         let Some(caller) = subject.who.caller.key().filter(|_| subject.partition != Partition::Public) else {
             return true;
         };
-        let unrefused = |mark| !self.store.fences.invalidated_since(&subject.credential_slots, mark);
+        let credential_slots = subject.credential_slots(self);
+        let unrefused = |mark| !self.store.fences.invalidated_since(&credential_slots, mark);
         let accepted = || {
             // A word about this URL is taken back by none about another.
             let here = self.was_refused_here(subject).then(|| Admission::Url(subject.key.clone()));
@@ -79,7 +80,7 @@ impl Pipeline {
 
     /// Whether the origin ever answered the caller 403 here.
     fn was_refused_here(&self, subject: &Subject) -> bool {
-        self.store.fences.invalidated_since(&subject.refusal_slots, Mark::BEGINNING)
+        self.store.fences.invalidated_since(&subject.refusal_slots(self), Mark::BEGINNING)
     }
 
     /// What the status of a final response to a GET or HEAD says of the caller's credential. `asked` was noted before the
@@ -116,7 +117,7 @@ impl Pipeline {
         if !reads(request) {
             return self.heed_refusal(request, status);
         }
-        let mut subject = Subject::of(self, request.clone());
+        let mut subject = Subject::of(self, request.clone(), self.clock.now());
         if subject.place.query != request.query.as_deref().unwrap_or_default() {
             // A parameter that the route ignores was sent on. Whatever it did, a fetch of this URL is sent without.
             subject = subject.apart(self);
@@ -130,7 +131,7 @@ impl Pipeline {
     /// streams past flies beside all.
     pub(crate) fn overtake_older_flights(&self, subject: &Subject, asked: Mark) {
         let (fences, place) = (&self.store.fences, &subject.place);
-        if fences.standing(&subject.slots, asked, &place.path) == Standing::Unsettled {
+        if fences.standing(subject.slots(self), asked, &place.path) == Standing::Unsettled {
             let told = FenceKey::Target(place.path.clone(), place.query.clone());
             // A collection may show an item whose own URL is still remembered as a 404.
             fences.part(&fences.slots(&[told, FenceKey::Collections(place.entity)]));

@@ -63,7 +63,7 @@ impl Pipeline {
     fn key_in_words(&self, request: &Request, route: &Route) -> Vec<String> {
         let mut parts = vec![format!("{}://{}{}", request.scheme.as_str(), request.authority, request.path)];
         parts.extend(cache_key::query(request.query.as_deref(), &route.query).map(|query| format!("query {query}")));
-        parts.push(match Subject::of(self, request.clone()).partition {
+        parts.push(match Subject::of(self, request.clone(), self.clock.now()).partition {
             Partition::Public => "nobody's in particular".into(),
             Partition::Authenticated => "that of all whom the origin accepts".into(),
             Partition::Claim(_) => format!("that of all with the caller's {}", self.scope_of(route)),
@@ -78,7 +78,7 @@ impl Pipeline {
     }
 
     fn stored_in_words(&self, request: &Request) -> String {
-        let subject = Subject::of(self, request.clone());
+        let subject = Subject::of(self, request.clone(), self.clock.now());
         match self.store.select(&subject.key, &request.fields, self.clock.now()) {
             Selected::Response { stored, standing, .. } => {
                 let age = self.clock.now().since(stored.response.response_time).as_secs();

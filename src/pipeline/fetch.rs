@@ -215,7 +215,7 @@ impl Fetch {
         };
         let request_time = pipeline.clock.now();
         // "A fetch notes the sequence before it writes its request."
-        let ticket = pipeline.store.begin(&self.subject.negative_slots, request_time);
+        let ticket = pipeline.store.begin(self.subject.negative_slots(&pipeline), request_time);
         // After the ticket: what is invalidated from here on voids that.
         let condition = self.condition();
         let sent = condition.as_ref().filter(|_| !self.by_head);
@@ -478,7 +478,7 @@ impl Fetch {
         let mut whole = self.unstored(received, response.clone(), origin_status);
         match storing::decide(&subject.request, received, response, route, &subject.partition, credentials) {
             Ok(storable) => {
-                let slots = subject.slots_for(whole.response.status).clone();
+                let slots = subject.slots_for(pipeline, whole.response.status).clone();
                 let fields = &subject.request.fields;
                 let put = pipeline.store.put(ticket, &subject.key, fields, &storable, slots, subject.place.clone());
                 whole.stored = put.is_ok();

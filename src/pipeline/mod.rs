@@ -378,7 +378,7 @@ fn reason(status: u16) -> &'static str {
 
 impl Exchange {
     /// A record of a request of which nothing is known.
-    fn unread(at: Timestamp, route: crate::policy::RouteId) -> Self {
+    pub(crate) fn unread(at: Timestamp, route: crate::policy::RouteId) -> Self {
         Exchange {
             at,
             route,

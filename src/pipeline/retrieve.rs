@@ -58,92 +58,164 @@ impl Joined {
     fn now(pipeline: &Pipeline, flying: &Subject) -> Self {
         let fences = &pipeline.store.fences;
         Joined {
-            epoch: fences.epoch(&flying.slots),
-            creations: fences.begun(&flying.negative_slots),
-            invalidated: fences.last_invalidated(&flying.negative_slots),
+            epoch: fences.epoch(flying.slots(pipeline)),
+            creations: fences.begun(flying.negative_slots(pipeline)),
+            invalidated: fences.last_invalidated(flying.negative_slots(pipeline)),
         }
     }
 }
 
 type Deadline = Pin<Box<tokio::time::Sleep>>;
 
+/// A request that the store could not answer at once.
+pub struct Retrieval {
+    subject: Arc<Subject>,
+    exchange: Exchange,
+    next: Next,
+}
+
+/// What the store answers at once.
+enum Settled {
+    Hit { candidate: Candidate, ttl: i64, detail: Option<Detail> },
+    Unsatisfiable,
+}
+
+/// What takes the origin.
+enum Next {
+    StreamPast(Forward, Detail),
+    Fetch(Wanted),
+}
+
+/// What a fetch is for.
+struct Wanted {
+    candidate: Candidate,
+    because: Forward,
+    detail: Option<Detail>,
+}
+
 impl Pipeline {
     /// Answers a GET or HEAD, from the store where that is right and from the origin where it is not.
     ///
     /// `interim` takes the origin's 1xx while a fetch is under way that was started for this request.
-    pub async fn retrieve(self: &Arc<Self>, request: Request, mut interim: Option<Interim>) -> Handled {
-        let mut exchange = self.exchange(&request);
-        let mut subject = Arc::new(Subject::of(self, request));
-        let route = self.policy.routes.get(subject.route);
-        if route.mode == Mode::Pass {
-            return self.stream_past(&subject, Forward::Bypass, Detail::Pass).await;
+    pub async fn retrieve(self: &Arc<Self>, request: impl Into<Arc<Request>>, interim: Option<Interim>) -> Handled {
+        match self.look_up(request) {
+            Ok(answer) => Handled::Answer(answer),
+            Err(retrieval) => self.ask_for(*retrieval, interim).await,
         }
+    }
+
+    /// The first half of it: what the store says at once.
+    ///
+    /// # Errors
+    /// The request is the origin's; [`ask_for`](Self::ask_for) goes on from here.
+    pub fn look_up(self: &Arc<Self>, request: impl Into<Arc<Request>>) -> Result<Answer, Box<Retrieval>> {
+        let now = self.clock.now();
+        let mut subject = Arc::new(Subject::of(self, request, now));
+        let exchange = subject.exchange(now);
+        match self.look(&mut subject, now) {
+            Ok(settled) => Ok(self.settle(&subject, settled, exchange, now)),
+            Err(next) => Err(Box::new(Retrieval { subject, exchange, next })),
+        }
+    }
+
+    /// The second half: what takes the origin.
+    pub async fn ask_for(self: &Arc<Self>, retrieval: Retrieval, mut interim: Option<Interim>) -> Handled {
+        let Retrieval { mut subject, exchange, mut next } = retrieval;
         let mut deadline: Deadline = Box::pin(tokio::time::sleep(self.policy.origin.response_timeout));
         loop {
+            let wanted = match next {
+                Next::StreamPast(because, why) => return self.stream_past(&subject, because, why).await,
+                Next::Fetch(wanted) => wanted,
+            };
+            if let Some(answer) = self.fetched(&subject, wanted, &exchange, &mut deadline, &mut interim).await {
+                return Handled::Answer(answer);
+            }
+            // The flight was somebody else's, or what it shows was invalidated: start over.
             let now = self.clock.now();
-            if subject.partition.is_for_the_admitted() && self.demoted.contains(subject.route) {
-                subject = Arc::new(subject.apart(self));
-            }
-            let candidate = match self.candidate(&subject, now) {
-                Ok(candidate) => candidate,
-                Err(NoCandidate::Streams(why)) => return self.stream_past(&subject, Forward::Bypass, why).await,
-                Err(NoCandidate::Apart) => {
-                    subject = Arc::new(subject.apart(self));
-                    continue;
-                }
+            next = match self.look(&mut subject, now) {
+                Ok(settled) => return Handled::Answer(self.settle(&subject, settled, exchange, now)),
+                Err(next) => next,
             };
-            let (because, detail) = match self.decide(&subject, &candidate, now) {
-                Reuse::Hit { ttl, detail } => {
-                    exchange.cache_status = CacheStatus::Hit { ttl, detail };
-                    return Handled::Answer(self.answer_stored(&subject, &candidate, exchange, now));
-                }
-                Reuse::Renew { ttl } => {
-                    self.renew(&subject, &candidate, now);
-                    exchange.cache_status = CacheStatus::Hit { ttl, detail: Some(Detail::StaleWhileRevalidate) };
-                    return Handled::Answer(self.answer_stored(&subject, &candidate, exchange, now));
-                }
-                Reuse::Unsatisfiable => return Handled::Answer(unsatisfiable(exchange)),
-                Reuse::Fetch { because, detail } => (because, detail),
-            };
-            if candidate.stored.is_none()
-                && let Some(as_it_came) = forwarded_as_it_came(&subject.request, route)
-            {
-                return self.stream_past(&subject, because, as_it_came).await;
-            }
-            let mut forwarded = Forwarded::because(because);
-            forwarded.detail = detail;
-            let by_head = wants_the_head_alone(&subject.request, &candidate, route);
-            let admitted = self.admits(&subject, self.policy.identity.accepted_for, now);
-            // One whose right to share has not been shown neither leads those who may share, nor waits for them.
-            let flying = if admitted { subject.clone() } else { Arc::new(subject.apart(self)) };
-            let joined = Joined::now(self, &flying);
-            let fetch = |pilot, interim| Fetch { by_head, ..self.fetch(&subject, &candidate, pilot, interim) };
-            let arrival = match self.board(&flying, &candidate, joined.epoch, by_head) {
-                Boarding::Lead(pilot) => fetch(Some(pilot), interim.take()).arrive().await,
-                Boarding::Wait(landing) => match wait(landing, &mut deadline).await {
-                    Landing::Shared(shared) => {
-                        let may_share = !admitted || self.may_still_share(&subject);
-                        if may_share
-                            && let Some(answer) =
-                                self.handed_over(&subject, &flying, &shared, joined, forwarded, &exchange)
-                        {
-                            return Handled::Answer(answer);
-                        }
-                        // The flight was somebody else's, or what it shows was invalidated: start over.
-                        continue;
-                    }
-                    Landing::Anew => continue,
-                    Landing::Alone => within(&mut deadline, fetch(None, interim.take()).arrive()).await,
-                    Landing::Failed(error) => {
-                        forwarded.collapsed = true;
-                        Arrival::Failed(error)
-                    }
-                },
-            };
-            let saturated = matches!(&arrival, Arrival::Failed(OriginError { kind: OriginErrorKind::Saturated, .. }));
-            exchange.origin_requests = u32::from(!forwarded.collapsed && !saturated);
-            return Handled::Answer(self.arrived(&subject, &candidate, arrival, forwarded, exchange));
         }
+    }
+
+    /// What the store has for the request, and what is to be done about it.
+    fn look(self: &Arc<Self>, subject: &mut Arc<Subject>, now: Timestamp) -> Result<Settled, Next> {
+        let route = self.policy.routes.get(subject.route);
+        if route.mode == Mode::Pass {
+            return Err(Next::StreamPast(Forward::Bypass, Detail::Pass));
+        }
+        let candidate = loop {
+            if subject.partition.is_for_the_admitted() && self.demoted.contains(subject.route) {
+                *subject = Arc::new(subject.apart(self));
+            }
+            match self.candidate(subject, now) {
+                Ok(candidate) => break candidate,
+                Err(NoCandidate::Streams(why)) => return Err(Next::StreamPast(Forward::Bypass, why)),
+                Err(NoCandidate::Apart) => *subject = Arc::new(subject.apart(self)),
+            }
+        };
+        match self.decide(subject, &candidate, now) {
+            Reuse::Hit { ttl, detail } => Ok(Settled::Hit { candidate, ttl, detail }),
+            Reuse::Renew { ttl } => {
+                self.renew(subject, &candidate, now);
+                Ok(Settled::Hit { candidate, ttl, detail: Some(Detail::StaleWhileRevalidate) })
+            }
+            Reuse::Unsatisfiable => Ok(Settled::Unsatisfiable),
+            Reuse::Fetch { because, detail } => Err(match forwarded_as_it_came(&subject.request, route) {
+                Some(as_it_came) if candidate.stored.is_none() => Next::StreamPast(because, as_it_came),
+                _ => Next::Fetch(Wanted { candidate, because, detail }),
+            }),
+        }
+    }
+
+    fn settle(self: &Arc<Self>, subject: &Subject, settled: Settled, mut exchange: Exchange, now: Timestamp) -> Answer {
+        match settled {
+            Settled::Hit { candidate, ttl, detail } => {
+                exchange.cache_status = CacheStatus::Hit { ttl, detail };
+                self.answer_stored(subject, &candidate, exchange, now)
+            }
+            Settled::Unsatisfiable => unsatisfiable(exchange),
+        }
+    }
+
+    /// Fetches, or waits for the fetch of another; `None` where what came of that leads back to the store.
+    async fn fetched(
+        self: &Arc<Self>,
+        subject: &Arc<Subject>,
+        wanted: Wanted,
+        exchange: &Exchange,
+        deadline: &mut Deadline,
+        interim: &mut Option<Interim>,
+    ) -> Option<Answer> {
+        let Wanted { candidate, because, detail } = wanted;
+        let mut forwarded = Forwarded { detail, ..Forwarded::because(because) };
+        let by_head = wants_the_head_alone(&subject.request, &candidate, subject.route(self));
+        let admitted = self.admits(subject, self.policy.identity.accepted_for, self.clock.now());
+        // One whose right to share has not been shown neither leads those who may share, nor waits for them.
+        let flying = if admitted { subject.clone() } else { Arc::new(subject.apart(self)) };
+        let joined = Joined::now(self, &flying);
+        let fetch = |pilot, interim| Fetch { by_head, ..self.fetch(subject, &candidate, pilot, interim) };
+        let arrival = match self.board(&flying, &candidate, joined.epoch, by_head) {
+            Boarding::Lead(pilot) => fetch(Some(pilot), interim.take()).arrive().await,
+            Boarding::Wait(landing) => match wait(landing, deadline).await {
+                Landing::Shared(shared) => {
+                    if admitted && !self.may_still_share(subject) {
+                        return None;
+                    }
+                    return self.handed_over(subject, &flying, &shared, joined, forwarded, exchange);
+                }
+                Landing::Anew => return None,
+                Landing::Alone => within(deadline, fetch(None, interim.take()).arrive()).await,
+                Landing::Failed(error) => {
+                    forwarded.collapsed = true;
+                    Arrival::Failed(error)
+                }
+            },
+        };
+        let saturated = matches!(&arrival, Arrival::Failed(OriginError { kind: OriginErrorKind::Saturated, .. }));
+        let origin_requests = u32::from(!forwarded.collapsed && !saturated);
+        Some(self.arrived(subject, &candidate, arrival, forwarded, Exchange { origin_requests, ..exchange.clone() }))
     }
 
     /// What the store has, or that it streams.
@@ -181,8 +253,9 @@ impl Pipeline {
         let key = self.store.variant_key(&subject.key, &subject.request.fields);
         // Where nothing can be shared, a flight would only make a queue: everybody leads their own.
         let flights = if by_head { &self.head_flights } else { &self.flights };
-        flights
-            .board(&key, epoch, |then| !candidate.alone && fences.may_join(&subject.slots, then, &subject.place.path))
+        flights.board(&key, epoch, |then| {
+            !candidate.alone && fences.may_join(subject.slots(self), then, &subject.place.path)
+        })
     }
 
     fn fetch(
@@ -209,7 +282,7 @@ impl Pipeline {
         if !self.may_work_in_background(now) {
             return;
         }
-        let epoch = self.store.fences.epoch(&subject.slots);
+        let epoch = self.store.fences.epoch(subject.slots(self));
         // Only who is admitted is answered with what is stored, and only then is it renewed.
         if let Boarding::Lead(pilot) = self.board(subject, candidate, epoch, false) {
             self.fetch(subject, candidate, Some(pilot), None).launch_in_background();
@@ -227,7 +300,7 @@ impl Pipeline {
         exchange: &Exchange,
     ) -> Option<Answer> {
         let response = shared.storable.response();
-        let slots = flying.slots_for(response.status);
+        let slots = flying.slots_for(self, response.status);
         let same_variant = subject.variant(shared.storable.vary(), &subject.request.fields) == shared.variant;
         // Whoever came during a creation may have seen what it made in its collection, and is not told that there is none;
         // nor is who came after what it stands behind was invalidated, be that not the last time.

@@ -1,11 +1,13 @@
 //! A request that may be answered from the store, with everything that its head and its route decide about it.
 
+use crate::clock::Timestamp;
 use crate::field::Fields;
 use crate::identity::Who;
 use crate::identity::acceptance::Admission;
 use crate::origin::{Ask, Sending};
 use crate::pipeline::Pipeline;
-use crate::policy::{Freshness, Route, RouteId, Scope};
+use crate::pipeline::exchange::Exchange;
+use crate::policy::{Freshness, Route, RouteId, Scope, Selected};
 use crate::semantics::cache_key::{self, CacheKey, Partition};
 use crate::semantics::forwarding;
 use crate::semantics::invalidation::{self, FenceKey};
@@ -13,10 +15,11 @@ use crate::semantics::request::Request;
 use crate::semantics::validation::Condition;
 use crate::store::Place;
 use crate::store::fences::Slots;
+use std::sync::{Arc, OnceLock};
 
 /// Made once per request; a detached fetch shares it.
 pub struct Subject {
-    pub request: Request,
+    pub request: Arc<Request>,
     pub route: RouteId,
     pub who: Who,
     /// Who shares what is stored for it.
@@ -25,14 +28,14 @@ pub struct Subject {
     /// What the origin must have accepted the caller to before the caller may share.
     pub admission: Admission,
     pub place: Place,
-    /// The fences that a response stands behind.
-    pub slots: Slots,
-    /// The fences that a 404 or 410 stands behind: also its collection's.
-    pub negative_slots: Slots,
-    /// The caller's own, whether or not the scope is the caller's.
-    pub credential_slots: Slots,
-    /// The one of them that falls when the caller may not read this path.
-    pub refusal_slots: Slots,
+    behind: OnceLock<Behind>,
+}
+
+/// The fences of a subject: what is stored brings its own, so a hit never asks for these.
+struct Behind {
+    response: Slots,
+    /// Also its collection's.
+    negative: Slots,
 }
 
 /// Whether the status says that there is nothing: what `negative` governs.
@@ -42,22 +45,29 @@ pub fn is_negative(status: u16) -> bool {
 
 impl Subject {
     /// Everything that is decided before the store is asked.
-    pub fn of(pipeline: &Pipeline, request: Request) -> Self {
-        let route = pipeline.policy.routes.select(&pipeline.policy.routes.matching_form(&request.path)).route;
-        Subject::within(pipeline, request, pipeline.scope_of(route))
+    pub fn of(pipeline: &Pipeline, request: impl Into<Arc<Request>>, now: Timestamp) -> Self {
+        let request = request.into();
+        let path = pipeline.policy.routes.matching_form(&request.path);
+        let selected = pipeline.policy.routes.select(&path);
+        let who = pipeline.identity.who(&request.fields, now);
+        Subject::within(pipeline, request, &path, &selected, who, pipeline.scope_of(selected.route))
     }
 
     /// The same request, kept apart from those of other callers.
     pub fn apart(&self, pipeline: &Pipeline) -> Self {
-        Subject::within(pipeline, self.request.clone(), &Scope::User)
+        let (path, request) = (&self.place.path, self.request.clone());
+        Subject::within(pipeline, request, path, &pipeline.policy.routes.select(path), self.who.clone(), &Scope::User)
     }
 
-    fn within(pipeline: &Pipeline, request: Request, scope: &Scope) -> Self {
-        let routes = &pipeline.policy.routes;
-        let path = routes.matching_form(&request.path);
-        let selected = routes.select(&path);
+    fn within(
+        pipeline: &Pipeline,
+        request: Arc<Request>,
+        path: &str,
+        selected: &Selected<'_>,
+        who: Who,
+        scope: &Scope,
+    ) -> Self {
         let route = selected.route;
-        let who = pipeline.identity.who(&request.fields, pipeline.clock.now());
         let claim = if let Scope::Claim(name) = scope { who.claim(name) } else { None };
         let caller = who.caller.key();
         let partition = cache_key::partition(scope, caller, claim);
@@ -68,19 +78,9 @@ impl Subject {
         };
         let key = selecting(cache_key::of(&request, route, &partition));
         let query = cache_key::query(request.query.as_deref(), &route.query).unwrap_or_default();
-        // What others share does not fall with the credential that happened to fetch it.
-        let owner = caller.filter(|_| partition.is_one_caller_s());
-        let keys = |negative| invalidation::keys_of_response(&path, Some(&query), &selected, owner, negative);
-        let credential =
-            caller.map(|caller| [FenceKey::Credential(caller), FenceKey::CredentialAt(caller, path.clone())]);
         // Storing is exact, and so is acceptance: of another host, or of another spelling, the origin may think otherwise.
         let literal = selected.pattern.is_some() && selected.params.is_empty() && path == request.path;
-        let fences = &pipeline.store.fences;
         Subject {
-            slots: fences.slots(&keys(false)),
-            negative_slots: fences.slots(&keys(true)),
-            credential_slots: fences.slots(credential.as_ref().map_or(&[], |keys| &keys[..])),
-            refusal_slots: fences.slots(credential.as_ref().map_or(&[], |keys| &keys[1..])),
             admission: match partition {
                 Partition::Authenticated if literal => {
                     Admission::Route(selecting(cache_key::of_route(&request, route)))
@@ -92,15 +92,26 @@ impl Subject {
             place: Place {
                 route: route.id,
                 entity: route.entity_id,
-                id: selected.params.iter().find(|(name, _)| name == "id").map(|(_, id)| id.clone()),
+                id: selected.param("id").map(str::to_owned),
                 query,
-                path: path.clone(),
+                path: path.to_owned(),
                 fetched_by: caller,
             },
             route: route.id,
             who,
             partition,
             request,
+            behind: OnceLock::new(),
+        }
+    }
+
+    /// A record of the request, nothing decided yet.
+    pub fn exchange(&self, now: Timestamp) -> Exchange {
+        Exchange {
+            method: self.request.method.clone(),
+            target: self.request.target(),
+            caller: self.who.caller,
+            ..Exchange::unread(now, self.route)
         }
     }
 
@@ -109,9 +120,48 @@ impl Subject {
         pipeline.policy.routes.get(self.route)
     }
 
+    fn behind(&self, pipeline: &Pipeline) -> &Behind {
+        self.behind.get_or_init(|| {
+            let Place { path, query, .. } = &self.place;
+            let selected = pipeline.policy.routes.select(path);
+            // What others share does not fall with the credential that happened to fetch it.
+            let owner = self.who.caller.key().filter(|_| self.partition.is_one_caller_s());
+            let keys = |negative| invalidation::keys_of_response(path, Some(query), &selected, owner, negative);
+            let fences = &pipeline.store.fences;
+            Behind { response: fences.slots(&keys(false)), negative: fences.slots(&keys(true)) }
+        })
+    }
+
+    /// The fences that a response stands behind.
+    pub fn slots(&self, pipeline: &Pipeline) -> &Slots {
+        &self.behind(pipeline).response
+    }
+
+    /// The fences that a 404 or 410 stands behind: also its collection's.
+    pub fn negative_slots(&self, pipeline: &Pipeline) -> &Slots {
+        &self.behind(pipeline).negative
+    }
+
     /// The fences that a response of this status stands behind.
-    pub fn slots_for(&self, status: u16) -> &Slots {
-        if is_negative(status) { &self.negative_slots } else { &self.slots }
+    pub fn slots_for(&self, pipeline: &Pipeline, status: u16) -> &Slots {
+        if is_negative(status) { self.negative_slots(pipeline) } else { self.slots(pipeline) }
+    }
+
+    /// The caller's own fences, whether or not the scope is the caller's.
+    pub fn credential_slots(&self, pipeline: &Pipeline) -> Slots {
+        let keys = self.credential_keys();
+        pipeline.store.fences.slots(keys.as_ref().map_or(&[], |keys| &keys[..]))
+    }
+
+    /// The one of them that falls when the caller may not read this path.
+    pub fn refusal_slots(&self, pipeline: &Pipeline) -> Slots {
+        let keys = self.credential_keys();
+        pipeline.store.fences.slots(keys.as_ref().map_or(&[], |keys| &keys[1..]))
+    }
+
+    fn credential_keys(&self) -> Option<[FenceKey; 2]> {
+        let at = |caller| FenceKey::CredentialAt(caller, self.place.path.clone());
+        self.who.caller.key().map(|caller| [FenceKey::Credential(caller), at(caller)])
     }
 
     /// Which variant a request with these fields selects, once the names that vary are known.

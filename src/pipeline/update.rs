@@ -120,7 +120,7 @@ impl Pipeline {
     /// The representation that the mutation's client would be sent now. It is fetched whole and kept for nobody: fields
     /// that came with a mutation are not those that the next GET comes with.
     async fn current(self: &Arc<Self>, request: &Request) -> Result<Current, Box<Answer>> {
-        let subject = Arc::new(Subject::of(self, get_of(request)));
+        let subject = Arc::new(Subject::of(self, get_of(request), self.clock.now()));
         let seen = match self.store.select(&subject.key, &subject.request.fields, self.clock.now()) {
             Selected::Response { stored, .. } => stored.last_seen().map(Arc::new),
             Selected::Nothing { seen, .. } | Selected::Unstorable { seen, .. } => seen,

@@ -148,10 +148,9 @@ fn touched(method: &str, path: &str, routes: &Routes) -> Invalidation {
 /// The mutation's own route: an item and its collections, the collections, or the whole.
 fn own(keys: &mut Vec<FenceKey>, method: &str, selected: &Selected<'_>, pattern: &Pattern) {
     let entity = selected.route.entity_id;
-    let id = selected.params.iter().find(|(name, _)| name == "id");
-    match (method, pattern.kind, id) {
-        ("PUT" | "PATCH" | "DELETE", PatternKind::Item, Some((_, id))) => {
-            keys.push(FenceKey::Item(entity, id.clone()));
+    match (method, pattern.kind, selected.param("id")) {
+        ("PUT" | "PATCH" | "DELETE", PatternKind::Item, Some(id)) => {
+            keys.push(FenceKey::Item(entity, id.to_owned()));
             keys.push(FenceKey::Collections(entity));
         }
         ("POST", PatternKind::Collection, _) => keys.push(FenceKey::Collections(entity)),
@@ -164,7 +163,7 @@ fn related(keys: &mut Vec<FenceKey>, selected: &Selected<'_>, routes: &Routes) {
     for relation in &selected.route.invalidates {
         match relation {
             Relation::Route(id) => keys.push(FenceKey::Entity(routes.get(*id).entity_id)),
-            Relation::Path(template) => match filled(template, &selected.params) {
+            Relation::Path(template) => match filled(template, selected) {
                 Some(path) => keys.push(FenceKey::Path(routes.without_case(path))),
                 // The mutation's path has no such parameter: what it meant can only be the whole route.
                 None => keys.extend(routes_of(template, routes).iter().map(|r| FenceKey::Entity(r.entity_id))),
@@ -179,13 +178,13 @@ pub fn routes_of<'r>(template: &str, routes: &'r Routes) -> Vec<&'r Route> {
 }
 
 /// A template with every `{name}` replaced; `None` where a parameter is missing.
-fn filled(template: &str, params: &[(String, String)]) -> Option<String> {
+fn filled(template: &str, selected: &Selected<'_>) -> Option<String> {
     let mut out = String::with_capacity(template.len());
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         let (name, after) = after.split_once('}')?;
         out.push_str(before);
-        out.push_str(&params.iter().find(|(n, _)| n == name)?.1);
+        out.push_str(selected.param(name)?);
         rest = after;
     }
     out.push_str(rest);
@@ -241,10 +240,8 @@ pub fn named_by_response(request: &Request, response: &Fields, routes: &Routes) 
         let Some(path) = same_origin_path(request, value.trim()) else { continue };
         let path = routes.matching_form(&path);
         let selected = routes.select(&path);
-        if let Some((_, id)) = selected.params.iter().find(|(name, _)| name == "id") {
-            keys.push(FenceKey::Item(selected.route.entity_id, id.clone()));
-        }
-        keys.push(FenceKey::Path(path));
+        keys.extend(selected.param("id").map(|id| FenceKey::Item(selected.route.entity_id, id.to_owned())));
+        keys.push(FenceKey::Path(path.clone()));
     }
     Invalidation::of(keys, false)
 }
@@ -313,8 +310,7 @@ pub fn keys_of_response(
         FenceKey::Target(path.to_owned(), query.unwrap_or_default().to_owned()),
     ];
     if let Some(pattern) = selected.pattern {
-        let id = selected.params.iter().find(|(name, _)| name == "id");
-        keys.extend(id.map(|(_, id)| FenceKey::Item(entity, id.clone())));
+        keys.extend(selected.param("id").map(|id| FenceKey::Item(entity, id.to_owned())));
         // Nobody can tell what a remainder shows, so it falls with whatever may be part of it.
         if negative || pattern.kind != PatternKind::Item {
             keys.push(FenceKey::Collections(entity));

@@ -143,7 +143,7 @@ impl Reach {
                 Relation::Route(id) => reach.routes.extend(siblings(routes, routes.get(*id))),
                 Relation::Path(template) => {
                     let put_in =
-                        |text: String, (name, value): &(String, String)| text.replace(&format!("{{{name}}}"), value);
+                        |text: String, (name, value): &(&str, &str)| text.replace(&format!("{{{name}}}"), value);
                     reach.paths.insert(selected.params.iter().fold(template.clone(), put_in));
                 }
             }
