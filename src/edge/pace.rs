@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn what_drips_has_one_as_well() {
-        check(20, 20, 40);
+        check(0, 20, 40);
         check(499, 60, 0);
         check(1000, 90, 0);
     }
