@@ -8,6 +8,7 @@ pub mod jwt;
 mod matcher;
 mod validators;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -483,12 +484,14 @@ impl Routes {
 
     /// A path in matching form: percent-decoding undone, one trailing slash off, lower-case where the origin's paths
     /// are. Two paths with one matching form invalidate together; storing keeps them apart.
-    pub fn matching_form(&self, path: &str) -> String {
-        let mut text = percent_decoded(path);
-        if text.len() > 1 && text.ends_with('/') {
-            text.pop();
+    pub fn matching_form<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        let without_slash = |path: &str| path.len() - usize::from(path.len() > 1 && path.ends_with('/'));
+        if !path.contains('%') && !self.case_insensitive {
+            return Cow::Borrowed(&path[..without_slash(path)]);
         }
-        self.without_case(text)
+        let mut text = percent_decoded(path);
+        text.truncate(without_slash(&text));
+        Cow::Owned(self.without_case(text))
     }
 
     /// A path that is decoded already, such as one made of parameters, in matching form: decoded twice it would be
@@ -548,9 +551,6 @@ impl Routes {
 /// `%41` → `A`, octet by octet. What is not a valid escape stays as it is; octets that do not make UTF-8 become escapes
 /// of one spelling.
 fn percent_decoded(path: &str) -> String {
-    if !path.contains('%') {
-        return path.to_owned();
-    }
     let hex = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let bytes = path.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

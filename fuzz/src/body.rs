@@ -71,6 +71,7 @@ async fn beside_pingora(octets: &[u8], whole: bool) {
     let (method, scheme, authority, path) = ("PUT".into(), Scheme::Http, "shop.test".into(), "/".into());
     let (fields, version) = (Fields::new(), Version::Http11);
     let request = Request { method, scheme, authority, path, query: None, fields, version, client, has_body: true };
+    let request = request.into();
     let (persists, expects_continue, upgrades) = (true, false, false);
     let received = Received { request, body: RequestBody::Chunked, persists, expects_continue, upgrades };
     assert_eq!(same_body(&mut session, &received, octets).await, whole);

@@ -52,7 +52,8 @@ pub fn run(octets: &[u8]) {
     let Some(Ok((received, _))) = taken(request, &POLICY) else { return };
     let request = received.request;
     let Some((head, framing, body)) = whole(response, &request.method) else { return };
-    let route = POLICY.routes.select(&POLICY.routes.matching_form(&request.path)).route;
+    let path = POLICY.routes.matching_form(&request.path);
+    let route = POLICY.routes.select(&path).route;
     let credentials = &POLICY.identity.credentials;
     let known = request.fields.contains("authorization") || request.fields.contains("cookie");
     let partition = match storing::is_for_its_caller_alone(&head, credentials) {

@@ -1,12 +1,12 @@
 //! The head of a client's request (RFC 9112 §2, §3), read strictly. What could be read in two ways is refused rather
 //! than repaired: the origin, or another proxy, might read it the other way, and that is how requests are smuggled.
 
-use crate::field::{self, max_forwards};
-use crate::message::{self, MAX_LINES, Section};
+use crate::field::{self, Fields, MAX_SECTION, max_forwards};
+use crate::message::{self, MAX_LINES};
 use crate::policy::{Credential, Limits, Policy};
 use crate::semantics::forwarding;
 use crate::semantics::request::{Request, Scheme, Version};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -109,44 +109,46 @@ pub fn take(buffer: &mut BytesMut, rules: Rules<'_>, arrival: Arrival) -> Parsed
         }
         Err(error) => return Parsed::Refused(malformed(error, buffer)),
         Ok(httparse::Status::Complete(length)) => {
-            let method = parser.method.expect("a complete head has a method").to_owned();
-            let target = parser.path.expect("a complete head has a target").to_owned();
+            let method = parser.method.expect("a complete head has a method");
+            let target = parser.path.expect("a complete head has a target");
             let http11 = parser.version == Some(1);
-            Line { method, target, http11, length, section: Section::within(buffer, parser.headers) }
+            Line { method, target, http11, octets: &buffer[..length], fields: message::fields_of(parser.headers) }
         }
     };
-    match too_long(buffer, line.length, rules.limits).map_or_else(|| line.read(buffer, rules, arrival), Err) {
-        Ok(received) => Parsed::Complete(Box::new(received)),
+    let length = line.octets.len();
+    match too_long(buffer, length, rules.limits).map_or_else(|| line.read(rules, arrival), Err) {
+        Ok(received) => {
+            buffer.advance(length);
+            Parsed::Complete(Box::new(received))
+        }
         Err(refusal) => Parsed::Refused(refusal),
     }
 }
 
 /// A head whose syntax is right.
-struct Line {
-    method: String,
-    target: String,
+struct Line<'b> {
+    method: &'b str,
+    target: &'b str,
     http11: bool,
-    length: usize,
-    section: Section,
+    octets: &'b [u8],
+    fields: Fields,
 }
 
-impl Line {
-    fn read(self, buffer: &mut BytesMut, rules: Rules<'_>, arrival: Arrival) -> Result<Received, Refusal> {
-        let head: Bytes = buffer.split_to(self.length).freeze();
-        if message::has_bare_line_end(&head) {
+impl Line<'_> {
+    fn read(self, rules: Rules<'_>, arrival: Arrival) -> Result<Received, Refusal> {
+        if message::has_bare_line_end(self.octets) {
             return Err(refusal(400, "A line ends in LF without CR."));
         }
-        let Line { method, target, http11, section, .. } = self;
-        let mut fields = section.share(&head);
+        let Line { method, target, http11, mut fields, .. } = self;
         if rules.limits.header_count > 0 && fields.len() > rules.limits.header_count {
             return Err(TOO_MANY_LINES);
         }
-        let body = request_body(&method, &fields, http11)?;
+        let body = request_body(method, &fields, http11)?;
         refuse_nominations(&fields, rules.credentials)?;
         let expects_continue = expectation(&fields, http11)?;
         let host = host(&fields, http11, arrival.scheme)?;
-        check_method(&method, &fields, body != RequestBody::None)?;
-        let Target { authority, path, query } = read_target(&method, &target, host, arrival.scheme)?;
+        check_method(method, &fields, body != RequestBody::None)?;
+        let Target { authority, path, query } = read_target(method, target, host, arrival.scheme)?;
         check_passes(&fields, rules.own)?;
         check_served(&authority, rules.hosts)?;
         if !authority.is_empty() && !fields.contains("host") {
@@ -159,7 +161,8 @@ impl Line {
         let version = if http11 { Version::Http11 } else { Version::Http10 };
         let Arrival { scheme, client } = arrival;
         let has_body = body != RequestBody::None;
-        let request = Request { method, scheme, authority, path, query, fields, version, client, has_body };
+        let request =
+            Request { method: method.to_owned(), scheme, authority, path, query, fields, version, client, has_body };
         Ok(Received { request: Arc::new(request), body, persists, expects_continue, upgrades })
     }
 }
@@ -193,11 +196,12 @@ fn too_long(buffer: &[u8], length: usize, limits: &Limits) -> Option<Refusal> {
     if over(limits.uri, target.len()) {
         return Some(refusal(414, "The request's target is longer than is read here."));
     }
-    over(limits.header_bytes, length).then_some(refusal(431, "The request's head is longer than is read here."))
+    (over(limits.header_bytes, length) || length > MAX_SECTION)
+        .then_some(refusal(431, "The request's head is longer than is read here."))
 }
 
 /// RFC 9112 §6.1, §6.3: a length that can be read in one way only.
-fn request_body(method: &str, fields: &field::Fields, http11: bool) -> Result<RequestBody, Refusal> {
+fn request_body(method: &str, fields: &Fields, http11: bool) -> Result<RequestBody, Refusal> {
     let length = message::content_length(fields)
         .map_err(|_| refusal(400, "Content-Length has to be one number, on one line."))?;
     match (message::is_chunked(fields), length) {
@@ -211,11 +215,11 @@ fn request_body(method: &str, fields: &field::Fields, http11: bool) -> Result<Re
     }
 }
 
-fn has_option(fields: &field::Fields, option: &str) -> bool {
+fn has_option(fields: &Fields, option: &str) -> bool {
     field::list(fields.get_all("connection")).any(|member| member.eq_ignore_ascii_case(option.as_bytes()))
 }
 
-fn refuse_nominations(fields: &field::Fields, credentials: &[Credential]) -> Result<(), Refusal> {
+fn refuse_nominations(fields: &Fields, credentials: &[Credential]) -> Result<(), Refusal> {
     for option in field::list(fields.get_all("connection")) {
         let guarded = NEVER_NOMINATED.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes()));
         let credential = credentials.iter().any(|credential| match credential {
@@ -232,7 +236,7 @@ fn refuse_nominations(fields: &field::Fields, credentials: &[Credential]) -> Res
 
 /// Takes out what Connection names, before anything is decided: the origin will not see it, so it must select nothing
 /// here either. Upgrade stays where it is meant for this connection, and nowhere else (RFC 9110 §7.6.1, §7.8).
-fn drop_nominated(fields: &mut field::Fields, upgrades: bool) {
+fn drop_nominated(fields: &mut Fields, upgrades: bool) {
     let named: Vec<Vec<u8>> = field::list(fields.get_all("connection")).map(<[u8]>::to_vec).collect();
     fields.retain(|name, _| match name.eq_ignore_ascii_case(b"upgrade") {
         true => upgrades,
@@ -241,7 +245,7 @@ fn drop_nominated(fields: &mut field::Fields, upgrades: bool) {
 }
 
 /// RFC 9110 §10.1.1: 100-continue is the only expectation there is; HTTP/1.0 has none.
-fn expectation(fields: &field::Fields, http11: bool) -> Result<bool, Refusal> {
+fn expectation(fields: &Fields, http11: bool) -> Result<bool, Refusal> {
     let mut members = field::list(fields.get_all("expect")).filter(|_| http11).peekable();
     let expects = members.peek().is_some();
     if members.all(|member| member.eq_ignore_ascii_case(b"100-continue")) {
@@ -252,7 +256,7 @@ fn expectation(fields: &field::Fields, http11: bool) -> Result<bool, Refusal> {
 }
 
 /// The authority of Host: exactly one on HTTP/1.1 (RFC 9112 §3.2); `None` where HTTP/1.0 sent none.
-fn host(fields: &field::Fields, http11: bool, scheme: Scheme) -> Result<Option<String>, Refusal> {
+fn host(fields: &Fields, http11: bool, scheme: Scheme) -> Result<Option<String>, Refusal> {
     let mut lines = fields.get_all("host");
     match (lines.next(), lines.next()) {
         (None, _) if http11 => Err(refusal(400, "HTTP/1.1 requires a Host field.")),
@@ -288,12 +292,22 @@ pub fn authority(octets: &[u8], scheme: Scheme) -> Option<String> {
         Scheme::Http => 80,
         Scheme::Https => 443,
     };
-    let name = name.to_ascii_lowercase();
+    let mut authority = String::with_capacity(text.len());
+    authority.push_str(name);
+    authority.make_ascii_lowercase();
     if port.is_empty() {
-        return Some(name);
+        return Some(authority);
     }
     let number: u16 = port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse().ok())??;
-    Some(if number == own { name } else { format!("{name}:{number}") })
+    if number != own {
+        authority.push(':');
+        // Zeros in front say nothing; one that is all zeros keeps the last.
+        authority.push_str(port.trim_start_matches('0'));
+        if number == 0 {
+            authority.push('0');
+        }
+    }
+    Some(authority)
 }
 
 /// A target in origin-form, and whom it was for.
@@ -381,7 +395,7 @@ fn is_dot_segment(segment: &str) -> bool {
 
 /// CONNECT is for forward proxies; TRACE shows a request to whoever asks, credentials too, so only this proxy itself
 /// answers it, to Max-Forwards: 0 (RFC 9110 §9.3.6, §9.3.8).
-pub fn check_method(method: &str, fields: &field::Fields, has_body: bool) -> Result<(), Refusal> {
+pub fn check_method(method: &str, fields: &Fields, has_body: bool) -> Result<(), Refusal> {
     match method {
         "CONNECT" => Err(refusal(405, "CONNECT is not offered here.")),
         "TRACE" if max_forwards::of(fields) != Some(0) => Err(refusal(405, "TRACE is not passed on.")),
@@ -394,7 +408,7 @@ pub fn check_method(method: &str, fields: &field::Fields, has_body: bool) -> Res
 /// The origin that this proxy was given may be the proxy itself by another name, or lead back to it. A request that comes
 /// back is refused before anything waits for it: a GET would join the fetch that it came from, and both would wait for each
 /// other. 508 is what RFC 5842 §7.2 calls that.
-pub fn check_passes(fields: &field::Fields, own: &str) -> Result<(), Refusal> {
+pub fn check_passes(fields: &Fields, own: &str) -> Result<(), Refusal> {
     match forwarding::has_passed(fields, own) {
         true => Err(refusal(508, "The request has come through here already: it loops.")),
         false => Ok(()),

@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn what_drips_has_one_as_well() {
         check(0, 20, 40);
-        check(499, 60, 0);
+        check(400, 61, 0);
         check(1000, 90, 0);
     }
 

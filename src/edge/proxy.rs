@@ -456,8 +456,8 @@ async fn respond(session: &mut Session, head: Head, content: Content) -> pingora
     let bodiless = session.req_header().method == http::Method::HEAD || matches!(head.status, 204 | 304);
     let mut response = ResponseHeader::build(head.status, Some(head.fields.len() + 1))?;
     response.set_reason_phrase(std::str::from_utf8(&head.reason).ok().filter(|reason| !reason.is_empty()))?;
-    for (name, value) in head.fields.lines() {
-        response.append_header(name.clone(), &value[..])?;
+    for (name, value) in head.fields.iter() {
+        response.append_header(Bytes::copy_from_slice(name), value)?;
     }
     if let (Content::Whole(body), false) = (&content, bodiless) {
         response.set_content_length(body.len())?;

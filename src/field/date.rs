@@ -120,6 +120,15 @@ fn instant(year: i16, month: &str, day: i16, time: &str) -> Option<HttpDate> {
     (HttpDate::FIRST..=HttpDate::LAST).contains(&seconds).then_some(HttpDate(seconds))
 }
 
+/// Every number of two digits. A date is on each hit, and formatting its parts took longer than finding them.
+const DIGITS: &str = "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
+                      5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+
+fn two(number: impl Into<i64>) -> &'static str {
+    let at = usize::try_from(number.into()).map_or(0, |number| 2 * (number % 100));
+    &DIGITS[at..at + 2]
+}
+
 /// The calendar's name for an instant, in UTC, held within the years 0 to 9999.
 fn civil(HttpDate(seconds): HttpDate) -> DateTime {
     let seconds = seconds.clamp(HttpDate::FIRST, HttpDate::LAST);
@@ -133,8 +142,12 @@ impl fmt::Display for HttpDate {
         let at = civil(*self);
         let weekday = &WEEKDAYS[usize::from(at.weekday().to_monday_zero_offset().unsigned_abs())][..3];
         let month = MONTHS[usize::from(at.month().unsigned_abs()) - 1];
-        let (day, year, hour, minute, second) = (at.day(), at.year(), at.hour(), at.minute(), at.second());
-        write!(f, "{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+        let (day, [hour, minute, second]) = (two(at.day()), [at.hour(), at.minute(), at.second()].map(two));
+        let [century, year] = [at.year() / 100, at.year() % 100].map(two);
+        for part in [weekday, ", ", day, " ", month, " ", century, year, " ", hour, ":", minute, ":", second, " GMT"] {
+            f.write_str(part)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Entity-tags (RFC 9110 §8.8.3), and the lists of them that preconditions carry (RFC 9110 §13.1).
 
 use super::Fields;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 /// One entity-tag. Compared only by [`strongly_matches`](Self::strongly_matches) and
 /// [`weakly_matches`](Self::weakly_matches).
@@ -30,11 +30,16 @@ impl EntityTag {
 
     /// As it stands in a field; what [`parse`](Self::parse) reads, octet by octet.
     pub fn to_bytes(&self) -> Bytes {
-        let mut text = BytesMut::with_capacity(self.opaque.len() + 4);
-        text.put_slice(if self.weak { b"W/\"" } else { b"\"" });
-        text.put_slice(&self.opaque);
-        text.put_slice(b"\"");
-        text.freeze()
+        let mut text = Vec::with_capacity(self.opaque.len() + 4);
+        self.put(&mut text);
+        text.into()
+    }
+
+    /// Appends it in the same form.
+    pub fn put(&self, text: &mut Vec<u8>) {
+        text.extend_from_slice(if self.weak { b"W/\"" } else { b"\"" });
+        text.extend_from_slice(&self.opaque);
+        text.push(b'"');
     }
 
     /// "Two entity tags are equivalent if both are not weak and their opaque-tags match character-by-character"
@@ -66,18 +71,11 @@ impl TagList {
         if !fields.contains(name) {
             return None;
         }
-        let named = |(line_name, _): &&(Bytes, Bytes)| line_name.eq_ignore_ascii_case(name.as_bytes());
-        let lines = || fields.lines().iter().filter(named).map(|(_, line)| line);
-        let mut all = lines().flat_map(|line| members(line));
+        let mut all = fields.get_all(name).flat_map(members);
         if (all.next(), all.next()) == (Some(b"*"), None) {
             return Some(TagList::Any);
         }
-        let tags = lines().flat_map(|line| {
-            members(line).filter_map(|member| {
-                let (weak, opaque) = split(member)?;
-                Some(EntityTag { weak, opaque: line.slice_ref(opaque) })
-            })
-        });
+        let tags = fields.get_all(name).flat_map(members).filter_map(EntityTag::parse);
         Some(TagList::Tags(tags.collect()))
     }
 
@@ -128,17 +126,17 @@ fn ours(opaque: &[u8]) -> Option<&[u8]> {
 pub fn without_ours(fields: &Fields) -> Fields {
     let mut range_allowed = true;
     let mut kept = Fields::new();
-    for (name, line) in fields.lines() {
+    for (name, line) in fields.iter() {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         let is_precondition = is("if-match") || is("if-none-match") || is("if-range");
         let ours = |member: &&[u8]| split(member).is_some_and(|(_, opaque)| is_ours_opaque(opaque));
         if !is_precondition || !members(line).any(|member| ours(&member)) {
-            kept.push(name.clone(), line.clone());
+            kept.push(name, line);
             continue;
         }
         let foreign: Vec<&[u8]> = members(line).filter(|member| !ours(member)).collect();
         if !foreign.is_empty() {
-            kept.push(name.clone(), foreign.join(&b", "[..]));
+            kept.push(name, foreign.join(&b", "[..]));
         }
         range_allowed &= !is("if-range");
     }

@@ -17,14 +17,30 @@ pub mod retry_after;
 pub mod targeted;
 pub mod vary;
 
-use bytes::Bytes;
+use std::fmt;
+use std::io::Write as _;
 use std::time::Duration;
 
 /// One header section: lines in the order they came, names in the case they came, values as opaque octets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// All octets lie in one piece of memory, with the places of the lines beside it: to copy a section, and to add a line to
+/// it, takes no allocation for each line, and a stored one takes little more than its octets.
+#[derive(Clone, Default)]
 pub struct Fields {
-    lines: Vec<(Bytes, Bytes)>,
+    text: Vec<u8>,
+    lines: Vec<Line>,
 }
+
+/// Where a line lies: the value right behind the name.
+#[derive(Clone, Copy)]
+struct Line {
+    start: u32,
+    name: u32,
+    value: u32,
+}
+
+/// A section takes no more octets than this: whoever reads one off a connection refuses longer ones.
+pub const MAX_SECTION: usize = 1 << 30;
 
 impl Fields {
     /// An empty section.
@@ -32,47 +48,91 @@ impl Fields {
         Fields::default()
     }
 
+    /// The same section, with room for so many more lines of so many octets.
+    #[must_use]
+    pub fn with_room(&self, lines: usize, octets: usize) -> Self {
+        let mut copy = Fields {
+            text: Vec::with_capacity(self.text.len() + octets),
+            lines: Vec::with_capacity(self.lines.len() + lines),
+        };
+        copy.text.extend_from_slice(&self.text);
+        copy.lines.extend_from_slice(&self.lines);
+        copy
+    }
+
     /// Appends a line.
-    pub fn push(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.lines.push((name.into(), value.into()));
+    pub fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.push_with(name, |text| text.extend_from_slice(value.as_ref()));
+    }
+
+    /// Appends a line with a value as it is shown.
+    pub fn push_shown(&mut self, name: impl AsRef<[u8]>, value: impl fmt::Display) {
+        self.push_with(name, |text| write!(text, "{value}").expect("memory takes what is written"));
+    }
+
+    /// Appends a line whose value `value` appends.
+    pub fn push_with(&mut self, name: impl AsRef<[u8]>, value: impl FnOnce(&mut Vec<u8>)) {
+        let line = self.written(name.as_ref(), value);
+        self.lines.push(line);
+    }
+
+    fn written(&mut self, name: &[u8], value: impl FnOnce(&mut Vec<u8>)) -> Line {
+        let place = |octets: usize| u32::try_from(octets).expect("sections are far shorter than 4 GiB");
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        let middle = self.text.len();
+        value(&mut self.text);
+        Line { start: place(start), name: place(name.len()), value: place(self.text.len() - middle) }
+    }
+
+    fn line(&self, line: &Line) -> (&[u8], &[u8]) {
+        let [start, name, value] = [line.start, line.name, line.value].map(|place| place as usize);
+        self.text[start..start + name + value].split_at(name)
     }
 
     /// Replaces every line of `name` by one; it stands where the first of them stood, else last.
-    pub fn set(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
-        let (name, value) = (name.into(), value.into());
-        match self.lines.iter().position(|(n, _)| n.eq_ignore_ascii_case(&name)) {
+    pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let name = name.as_ref();
+        let first = self.iter().position(|(other, _)| other.eq_ignore_ascii_case(name));
+        let line = self.written(name, |text| text.extend_from_slice(value.as_ref()));
+        match first {
             Some(first) => {
                 let mut index = 0;
-                self.lines.retain(|(n, _)| {
+                self.retain(|other, _| {
                     index += 1;
-                    index - 1 == first || !n.eq_ignore_ascii_case(&name)
+                    index - 1 == first || !other.eq_ignore_ascii_case(name)
                 });
-                self.lines[first] = (name, value);
+                self.lines[first] = line;
             }
-            None => self.lines.push((name, value)),
+            None => self.lines.push(line),
         }
     }
 
     /// Takes out every line of `name`; says whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.lines.len();
-        self.lines.retain(|(n, _)| !n.eq_ignore_ascii_case(name.as_bytes()));
+        self.retain(|other, _| !other.eq_ignore_ascii_case(name.as_bytes()));
         self.lines.len() != before
     }
 
     /// Keeps the lines that `keep` approves.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
-        self.lines.retain(|(n, v)| keep(n, v));
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.retain(|line| {
+            let (name, value) = self.line(line);
+            keep(name, value)
+        });
+        self.lines = lines;
     }
 
     /// The value of the first line of `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.lines.iter().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v.as_ref())
+        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
     /// The values of all lines of `name`, in order.
     pub fn get_all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f [u8]> + 'f {
-        self.lines.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v.as_ref())
+        self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
     /// Whether a line of `name` is there.
@@ -82,21 +142,18 @@ impl Fields {
 
     /// Every line, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.lines.iter().map(|(n, v)| (n.as_ref(), v.as_ref()))
+        self.lines.iter().map(|line| self.line(line))
     }
 
-    /// Every line, in order, as shared octets.
-    pub fn lines(&self) -> &[(Bytes, Bytes)] {
-        &self.lines
-    }
-
-    /// The same lines in octets of their own: those that came lie in a buffer that may be far larger than they are.
+    /// The same lines in memory of just their size.
     #[must_use]
     pub fn compact(&self) -> Fields {
-        let all: Vec<u8> = self.lines.iter().flat_map(|(n, v)| [n, v]).flatten().copied().collect();
-        let mut rest = Bytes::from(all.into_boxed_slice());
-        let mut take = |part: &Bytes| rest.split_to(part.len());
-        Fields { lines: self.lines.iter().map(|(n, v)| (take(n), take(v))).collect() }
+        self.iter().collect()
+    }
+
+    /// How many octets the lines, names and values, take in memory, and how many their places do.
+    pub fn size(&self) -> [usize; 2] {
+        [self.text.capacity(), self.lines.capacity() * size_of::<Line>()]
     }
 
     /// How many lines there are.
@@ -110,9 +167,30 @@ impl Fields {
     }
 }
 
-impl<N: Into<Bytes>, V: Into<Bytes>> FromIterator<(N, V)> for Fields {
+impl PartialEq for Fields {
+    /// What was taken out may still lie between the lines, and counts for nothing.
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Fields {}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |part: &[u8]| part.escape_ascii().to_string();
+        f.debug_list().entries(self.iter().map(|(name, value)| (text(name), text(value)))).finish()
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
+    /// In memory of just their size.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(lines: I) -> Self {
-        Fields { lines: lines.into_iter().map(|(n, v)| (n.into(), v.into())).collect() }
+        let mut fields = Fields::new();
+        lines.into_iter().for_each(|(name, value)| fields.push(name, value));
+        fields.text.shrink_to_fit();
+        fields.lines.shrink_to_fit();
+        fields
     }
 }
 

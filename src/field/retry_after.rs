@@ -29,7 +29,7 @@ mod tests {
     #[track_caller]
     fn check(lines: &[&str], seconds: Option<u64>) {
         let mut fields = Fields::new();
-        lines.iter().for_each(|line| fields.push("Retry-After", line.as_bytes().to_vec()));
+        lines.iter().for_each(|line| fields.push("Retry-After", line));
         assert_eq!(wait(&fields, NOW), seconds.map(Duration::from_secs), "{lines:?}");
     }
 

@@ -140,11 +140,10 @@ impl Identity {
     /// Who sends these fields. Every line of every credential counts, in order, each after its length, so that no two
     /// different sets of credentials make one caller.
     pub fn caller(&self, fields: &Fields) -> Caller {
-        let mut mac = self.keyed.clone();
-        let mut any = false;
+        let mut mac = None;
         for (index, credential) in self.credentials.iter().enumerate() {
             let mut add = |value: &[u8]| {
-                any = true;
+                let mac = mac.get_or_insert_with(|| self.keyed.clone());
                 mac.update(&(index as u64).to_be_bytes());
                 mac.update(&(value.len() as u64).to_be_bytes());
                 mac.update(value);
@@ -156,9 +155,7 @@ impl Identity {
                 }
             }
         }
-        if !any {
-            return Caller::Anonymous;
-        }
+        let Some(mac) = mac else { return Caller::Anonymous };
         let hash = mac.finalize().into_bytes();
         Caller::Known(hash[..16].try_into().expect("SHA-256 gives 32 bytes"))
     }

@@ -4,7 +4,6 @@ pub mod chunked;
 
 use crate::field::{self, Fields};
 use bytes::{BufMut, Bytes, BytesMut};
-use std::ops::Range;
 
 /// Status line and fields of a response, or of a 1xx.
 #[derive(Clone, Debug)]
@@ -28,24 +27,12 @@ pub enum Framing {
 /// no more.
 pub const MAX_LINES: usize = 256;
 
-/// A header section found in a buffer: where names and values stand in it.
-#[derive(Debug, Default)]
-pub struct Section(Vec<(Range<usize>, Range<usize>)>);
-
-impl Section {
-    /// The positions of `lines`, which point into `buffer`.
-    pub fn within(buffer: &[u8], lines: &[httparse::Header<'_>]) -> Self {
-        let position = |part: &[u8]| {
-            let start = part.as_ptr() as usize - buffer.as_ptr() as usize;
-            start..start + part.len()
-        };
-        Section(lines.iter().map(|line| (position(line.name.as_bytes()), position(line.value))).collect())
-    }
-
-    /// The lines as fields that share `head`, the beginning of the buffer they were found in.
-    pub fn share(self, head: &Bytes) -> Fields {
-        self.0.into_iter().map(|(name, value)| (head.slice(name), head.slice(value))).collect()
-    }
+/// The lines that the parser found.
+pub fn fields_of(lines: &[httparse::Header<'_>]) -> Fields {
+    let octets = lines.iter().map(|line| line.name.len() + line.value.len()).sum();
+    let mut fields = Fields::new().with_room(lines.len(), octets);
+    lines.iter().for_each(|line| fields.push(line.name, line.value));
+    fields
 }
 
 /// Whether a line of `head` ends in LF alone, or a CR stands elsewhere. A recipient MAY take these for line ends

@@ -2,7 +2,7 @@
 //! not believed at all.
 
 use crate::field::Fields;
-use crate::message::{self, MAX_LINES, Section};
+use crate::message::{self, MAX_LINES};
 use crate::origin::{Framing, Head};
 use bytes::{Bytes, BytesMut};
 
@@ -24,14 +24,14 @@ pub struct Received {
 pub fn take(buffer: &mut BytesMut) -> Result<Option<Received>, String> {
     let mut lines = [httparse::EMPTY_HEADER; MAX_LINES];
     let mut response = httparse::Response::new(&mut lines);
-    let (length, status, http11, reason, section) = match response.parse(buffer) {
+    let (length, status, http11, reason, fields) = match response.parse(buffer) {
         Ok(httparse::Status::Partial) if buffer.len() > MAX_HEAD => return Err("a head without end".into()),
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(error) => return Err(format!("a malformed head ({error})")),
         Ok(httparse::Status::Complete(length)) => {
             let status = response.code.expect("a complete head has a status");
-            let section = Section::within(buffer, response.headers);
-            (length, status, response.version == Some(1), reason_of(&buffer[..length]), section)
+            let fields = message::fields_of(response.headers);
+            (length, status, response.version == Some(1), reason_of(&buffer[..length]), fields)
         }
     };
     // "Values outside the range 100..599 are invalid. Implementations often use three-digit integer values outside of that
@@ -43,7 +43,6 @@ pub fn take(buffer: &mut BytesMut) -> Result<Option<Received>, String> {
     if message::has_bare_line_end(&head) {
         return Err("a line that ends in LF alone".into());
     }
-    let fields = section.share(&head);
     Ok(Some(Received { head: Head { status, reason: head.slice(reason), fields }, http11 }))
 }
 

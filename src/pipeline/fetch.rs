@@ -319,7 +319,7 @@ impl Fetch {
         whole.origin_bytes = 0;
         // The origin meant it for the one who asked, who is the only one to get it.
         for cookie in head.fields.get_all("set-cookie") {
-            whole.response.fields.push("Set-Cookie", cookie.to_vec());
+            whole.response.fields.push("Set-Cookie", cookie);
         }
         whole.detail = whole.detail.or(Some(Detail::Unchanged));
         Arrival::Whole(whole)

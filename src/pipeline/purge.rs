@@ -82,7 +82,7 @@ impl Pipeline {
         let path = self.policy.routes.matching_form(path);
         let route = self.policy.routes.select(&path).route;
         let query = query.map(|query| cache_key::query(Some(query), &route.query).unwrap_or_default());
-        (path, query)
+        (path.into_owned(), query)
     }
 
     /// An item's id as paths in matching form hold it.
@@ -92,7 +92,7 @@ impl Pipeline {
 
     /// A prefix in matching form, its trailing slash kept: `/a/` is not the beginning of `/ab`.
     fn prefix(&self, prefix: &str) -> String {
-        let form = self.policy.routes.matching_form(prefix);
+        let form = self.policy.routes.matching_form(prefix).into_owned();
         if prefix.ends_with('/') && !form.ends_with('/') { form + "/" } else { form }
     }
 }

@@ -50,7 +50,7 @@ impl Subject {
         let path = pipeline.policy.routes.matching_form(&request.path);
         let selected = pipeline.policy.routes.select(&path);
         let who = pipeline.identity.who(&request.fields, now);
-        Subject::within(pipeline, request, &path, &selected, who, pipeline.scope_of(selected.route))
+        Subject::within(pipeline, request.clone(), &path, &selected, who, pipeline.scope_of(selected.route))
     }
 
     /// The same request, kept apart from those of other callers.

@@ -11,7 +11,6 @@ use crate::semantics::content_coding::Form;
 use crate::semantics::freshness;
 use crate::semantics::precondition::Evaluated;
 use crate::semantics::stored_response::Response;
-use bytes::Bytes;
 
 /// Fields that describe the content: a 304 has none, "unless said metadata exists for the purpose of guiding cache
 /// updates" (RFC 9110 §15.4.5).
@@ -19,6 +18,10 @@ const REPRESENTATION: [&str; 4] = ["content-encoding", "content-language", "cont
 
 /// What an answer can let scripts of another origin read, where the origin lets them read anything.
 pub const EXPOSED: &str = "ETag, Cache-Status";
+
+/// Room for the lines that are added here.
+const OWN_LINES: usize = 8;
+const OWN_OCTETS: usize = 320;
 
 /// The head that answers with `response`, after [`precondition::evaluate`](super::precondition::evaluate) has spoken.
 pub fn of(
@@ -29,9 +32,9 @@ pub fn of(
     route: &Route,
     now: Timestamp,
 ) -> Head {
-    let mut fields = response.fields.clone();
+    let mut fields = response.fields.with_room(OWN_LINES, OWN_OCTETS);
     if let Some(tag) = &form.entity_tag {
-        fields.push("ETag", tag.to_bytes());
+        fields.push_with("ETag", |text| tag.put(text));
     }
     if response.recodable {
         // What this client gets depends on its Accept-Encoding, whichever it gets (RFC 9110 §12.5.5).
@@ -43,25 +46,25 @@ pub fn of(
     if let Some(date) = response.modified.shown_at(now)
         && !fields.contains("last-modified")
     {
-        fields.push("Last-Modified", date.to_string());
+        fields.push_shown("Last-Modified", date);
     }
     if freshness::governs(response.status, route) && !freshness::is_outranked(&fields, route) {
         // What `fresh` governs is fresh here and nowhere else: the next cache cannot be purged.
-        say_alone(&mut fields, route.client_cache_control.clone());
+        say_alone(&mut fields, &route.client_cache_control);
     }
     // "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age header
     // field" (RFC 9111 §4). One that was just fetched shows an age where it came with one.
     if is_from_before(cache_status) || response.aged {
-        fields.push("Age", freshness::current_age(response, now).as_secs().to_string());
+        fields.push_shown("Age", freshness::current_age(response, now).as_secs());
     }
     expose(&mut fields);
-    fields.push("Cache-Status", cache_status.to_string());
+    fields.push_shown("Cache-Status", cache_status);
     let (status, reason) = match evaluated {
         Evaluated::Full => {
             // "A server MUST NOT send a Content-Length header field in any response with a status code of 1xx
             // (Informational) or 204 (No Content)" (RFC 9110 §8.6).
             if response.status != 204 {
-                fields.push("Content-Length", form.content_length.to_string());
+                fields.push_shown("Content-Length", form.content_length);
             }
             (response.status, response.reason.clone())
         }
@@ -74,13 +77,13 @@ pub fn of(
             (412, "Precondition Failed".into())
         }
         Evaluated::Part { first, last } => {
-            fields.push("Content-Range", format!("bytes {first}-{last}/{}", form.content_length));
-            fields.push("Content-Length", (last - first + 1).to_string());
+            fields.push_shown("Content-Range", format_args!("bytes {first}-{last}/{}", form.content_length));
+            fields.push_shown("Content-Length", last - first + 1);
             (206, "Partial Content".into())
         }
         Evaluated::RangeNotSatisfiable => {
             about_one_request(&mut fields);
-            fields.push("Content-Range", format!("bytes */{}", form.content_length));
+            fields.push_shown("Content-Range", format_args!("bytes */{}", form.content_length));
             (416, "Range Not Satisfiable".into())
         }
     };
@@ -122,7 +125,7 @@ fn about_one_request(fields: &mut Fields) {
 
 /// Says this to every cache and client, and nothing else that any of them might hear instead: a targeted field is what a
 /// CDN would use in place of Cache-Control (RFC 9213 §2.2).
-fn say_alone(fields: &mut Fields, cache_control: impl Into<Bytes>) {
+fn say_alone(fields: &mut Fields, cache_control: &str) {
     fields.set("Cache-Control", cache_control);
     for name in ["expires", "pragma"].iter().chain(&TARGETS) {
         fields.remove(name);
@@ -143,7 +146,7 @@ pub fn readable_where(response: &Fields, fields: &mut Fields) {
     for (name, value) in response.iter() {
         let cors = name.get(..15).is_some_and(|start| start.eq_ignore_ascii_case(b"access-control-"));
         if cors || name.eq_ignore_ascii_case(b"vary") {
-            fields.push(name.to_vec(), value.to_vec());
+            fields.push(name, value);
         }
     }
     expose(fields);

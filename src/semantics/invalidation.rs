@@ -241,7 +241,7 @@ pub fn named_by_response(request: &Request, response: &Fields, routes: &Routes) 
         let path = routes.matching_form(&path);
         let selected = routes.select(&path);
         keys.extend(selected.param("id").map(|id| FenceKey::Item(selected.route.entity_id, id.to_owned())));
-        keys.push(FenceKey::Path(path.clone()));
+        keys.push(FenceKey::Path(path.clone().into_owned()));
     }
     Invalidation::of(keys, false)
 }

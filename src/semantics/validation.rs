@@ -187,8 +187,7 @@ fn identifies(tag: Option<EntityTag>, modified: Option<HttpDate>, stored: &Respo
 /// are already present" (RFC 9111 §3.2).
 fn updated(stored: &Fields, update: &Fields) -> Fields {
     let replaced = |name: &[u8]| update.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
-    let kept = stored.lines().iter().filter(|(name, _)| !replaced(name));
-    kept.chain(update.lines()).cloned().collect()
+    stored.iter().filter(|(name, _)| !replaced(name)).chain(update.iter()).collect()
 }
 
 #[cfg(test)]

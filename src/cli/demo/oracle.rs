@@ -69,7 +69,7 @@ impl Oracle {
         let admission = match self.scope {
             Scope::User => Some(AcceptedTo::Api),
             Scope::Authenticated if selected.params.is_empty() => Some(AcceptedTo::Route(selected.route.id)),
-            Scope::Authenticated => Some(AcceptedTo::Path(matched.clone())),
+            Scope::Authenticated => Some(AcceptedTo::Path(matched.clone().into_owned())),
             Scope::Claim(_) | Scope::Public => None,
         };
         let within = self.policy.identity.accepted_for;
@@ -125,7 +125,7 @@ impl Reach {
         let selected = routes.select(&path);
         let route = selected.route;
         // RFC 9111 §4.4: the target URI, always.
-        let mut reach = Reach { paths: HashSet::from([path.clone()]), ..Reach::default() };
+        let mut reach = Reach { paths: HashSet::from([path.clone().into_owned()]), ..Reach::default() };
         match (method, selected.pattern.map(|pattern| pattern.kind)) {
             (_, None) => {
                 let begins = |route: &Route| route.patterns.iter().any(|p| path.starts_with(&p.literal_prefix));
@@ -155,7 +155,7 @@ impl Reach {
         let path = routes.matching_form(path);
         let selected = routes.select(&path);
         let collection = selected.pattern.is_some_and(|pattern| pattern.kind != PatternKind::Item);
-        self.paths.contains(&path)
+        self.paths.contains(&*path)
             || self.routes.contains(&selected.route.id)
             || (collection && self.collections.contains(&selected.route.id))
     }
