@@ -20,8 +20,8 @@ bench: build-tools versus-tools ## speed against nginx, Varnish and HAProxy: wri
 	@$(call need,h2load,nghttp2-client)
 	$(CARGO) bench --locked --bench versus_speed -- $(BENCH)
 
-bench-store: build-tools ## what a hit, its decisions, and a purge cost, without sockets
-	$(CARGO) bench --locked --bench hit --bench store
+bench-store: build-tools ## what a hit, its decisions and a purge cost, without sockets
+	$(CARGO) bench --locked --bench store
 
 # Ten minutes of histories over sockets, with kill -9 and restarts; `make soak SOAK=3600` for an hour.
 SOAK ?= 600

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     thread::spawn(|| {
         thread::sleep(BOUND);
         eprintln!("not done within {BOUND:?}");
+        server::leave();
         process::exit(1);
     });
     match run(&words) {
@@ -46,18 +47,15 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[String]) -> Result<String, String> {
-    let rows = ROWS.iter().map(|row| row.word).chain(SPECIALS.map(|(word, _)| word));
-    let named = |program: &Program| words.iter().any(|word| *word == program.name().to_lowercase());
-    let known = |word: &&String| {
-        rows.clone().any(|row| row == **word) || PROGRAMS.iter().any(|p| *word == &p.name().to_lowercase())
-    };
-    if let Some(word) = words.iter().find(|word| !known(word)) {
-        return Err(format!("`{word}` is no row: there are {}", rows.collect::<Vec<_>>().join(" ")));
+    let mut rows: Vec<&str> = ROWS.iter().map(|row| row.word).chain(SPECIALS.map(|(word, _)| word)).collect();
+    rows.dedup();
+    let (named, asked): (Vec<&str>, Vec<&str>) =
+        words.iter().map(String::as_str).partition(|word| PROGRAMS.iter().any(|program| called(*program) == *word));
+    if let Some(word) = asked.iter().find(|word| !rows.contains(word)) {
+        return Err(format!("`{word}` is no row: there are {}", rows.join(" ")));
     }
-    let all_programs = !PROGRAMS.iter().any(named);
-    let all_rows = words.iter().all(|word| PROGRAMS.iter().any(|program| *word == program.name().to_lowercase()));
-    let wanted = |program: Program| all_programs || named(&program);
-    let chosen = |row: &str| all_rows || words.iter().any(|word| word == row);
+    let wanted = |program: Program| named.is_empty() || named.contains(&called(program).as_str());
+    let chosen = |row: &str| asked.is_empty() || asked.contains(&row);
 
     let _settled = server::settle()?;
     let origin = Origin::start();
@@ -86,6 +84,11 @@ fn run(words: &[String]) -> Result<String, String> {
     fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md"), &page)
         .map_err(|problem| problem.to_string())?;
     Ok(report::goals(&sections))
+}
+
+/// What a program is asked for by.
+fn called(program: Program) -> String {
+    program.name().to_lowercase()
 }
 
 /// When, on what, and which versions.

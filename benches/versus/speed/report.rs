@@ -129,9 +129,9 @@ pub fn page(sections: &[Section], run: &str) -> String {
 const INTRODUCTION: &str = "\
 # Speed beside other caches
 
-`make bench` wrote this page. It starts nginx, Varnish and HAProxy, as Debian packages them and tuned by the configurations
-`speed.*` beside [versus](versus), and freshgate in its release build, in front of one origin, and offers each the same load.
-Ratios of one run count, absolute figures are of its machine.
+`make bench` wrote this page. It starts nginx, Varnish and HAProxy, as Debian packages them, and freshgate in its release build
+in front of one origin, and offers each the same load. Ratios within one run are what counts; absolute figures are of the
+machine. `make bench BENCH=\"hit 304\"` repeats some rows.
 ";
 
 const METHOD: &str = "\
@@ -143,13 +143,15 @@ const METHOD: &str = "\
 - CPU is what the scheduler has given all threads of all the server's processes, in nanoseconds (`/proc/PID/task/*/schedstat`,
   of which `utime` and `stime` are cut into ticks), over the requests of the load. It is the figure that counts: where the
   load has one core and the server another, requests per second and latencies say as much of the load as of the server.
+- Configurations: [nginx](versus/nginx/speed.conf), [Varnish](versus/varnish/speed.vcl), [HAProxy](versus/haproxy/speed.cfg),
+  [freshgate](versus/freshgate/speed.toml).
 - Every row runs its servers side by side and in turns: one load that does not count, then rounds of each. A figure is the
   median of the rounds, a ratio (×) the median of the ratios round by round; in brackets stand the least and the greatest,
   which are the noise.
 - Load: h2load, 32 connections of HTTP/1.1 with one request at a time, or 8 of HTTP/2 with 8 streams each and no TLS; for
   targets that are drawn or never the same, a generator of 32 threads that block. All is over loopback.
 - Checked: every status, the octets of content, the coding; and that the origin was asked for each request, or for none.
-- freshgate runs with metrics, Cache-Status, per-user scope and the usual log. nginx, Varnish and HAProxy get an ETag from
+- freshgate runs with everything on that a user has on: metrics, Cache-Status, scopes, the usual log. nginx, Varnish and HAProxy get an ETag from
   the origin, since they make none. nginx has its cache on tmpfs, its files kept open, its log off; Varnish and HAProxy keep
-  theirs in memory, and HAProxy and nginx write no log.
+  theirs in memory. Of a million files nginx keeps 10,000 open, as many as the limit of open files lets it.
 ";

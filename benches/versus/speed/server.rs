@@ -50,9 +50,13 @@ pub fn settle() -> Result<Settled, String> {
 
 impl Drop for Settled {
     fn drop(&mut self) {
-        // Its session, which is that of a person's shell, goes on.
-        prefer(process::id(), "0");
+        leave();
     }
+}
+
+/// Undoes what outlives this process: its session, which is that of a person's shell, goes on.
+pub fn leave() {
+    prefer(process::id(), "0");
 }
 
 const PREFERRED: &str = "-20";

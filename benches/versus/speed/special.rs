@@ -8,6 +8,7 @@ use super::rows::{ROUNDS, Servers};
 use super::server::{Server, folder};
 use super::{median, percentile};
 use crate::program::Program::{self, Freshgate, Haproxy, Nginx, Varnish};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs};
 
@@ -93,10 +94,10 @@ fn latency(origin: &Origin, wanted: &dyn Fn(Program) -> bool) -> Result<Vec<Sect
     let mut first: Vec<Vec<[f64; 2]>> = vec![Vec::new(); targets.len()];
     for round in 0..=ROUNDS {
         for (place, (_, address, kind)) in targets.iter().enumerate() {
-            let mut pass = client::closed(*address, 1, 3_000, 2048, |_| "/pass/2048-one".to_owned())?.whole;
+            let mut pass = client::closed(*address, 1, 4_000, 2048, |_| "/pass/2048-one".to_owned())?.whole;
             let kind = if kind.is_empty() { "/items" } else { kind };
             let path = |index| format!("{kind}/204800-{round}-{index}");
-            let mut miss = client::closed(*address, 1, 300, 204_800, path)?.first_octets;
+            let mut miss = client::closed(*address, 1, 600, 204_800, path)?.first_octets;
             // The first round fills pools and is not counted.
             if round > 0 {
                 passed[place].push([0.5, 0.99].map(|share| percentile(&mut pass, share)));
@@ -286,7 +287,7 @@ fn stampede(origin: &Origin, wanted: &dyn Fn(Program) -> bool) -> Result<Vec<Sec
 
 /// What a server is before anybody asks it for anything.
 fn idle(origin: &Origin, wanted: &dyn Fn(Program) -> bool) -> Result<Vec<Section>, String> {
-    let header = vec!["", "idle RSS MiB", "start to listening ms", "program MiB"];
+    let header = vec!["", "RSS MiB", "start to listening ms", "program MiB, without debug information"];
     let mut rows = Vec::new();
     for program in programs(&[Freshgate, Nginx, Haproxy, Varnish], wanted) {
         let (mut resident, mut listening) = (Vec::new(), Vec::new());
@@ -298,13 +299,16 @@ fn idle(origin: &Origin, wanted: &dyn Fn(Program) -> bool) -> Result<Vec<Section
         let size = size(program).map_or_else(|| "?".to_owned(), |size| format!("{:.1}", size as f64 / 1024.0 / 1024.0));
         rows.push(vec![program.name().to_owned(), Spread::of(resident).text(1), Spread::of(listening).text(0), size]);
     }
-    Ok(vec![Section { title: "Idle".to_owned(), header, rows, verdicts: Vec::new() }])
+    Ok(vec![Section { title: "Idle, as configured here".to_owned(), header, rows, verdicts: Vec::new() }])
 }
 
-/// Of the program's file, wherever it is found.
+/// Of the program's file, wherever it is found, without what only a debugger reads.
 fn size(program: Program) -> Option<u64> {
     let path = env::var_os("PATH")?;
     // An absolute path stays as it is.
     let mut places = env::split_paths(&path).map(|folder| folder.join(program.executable()));
-    places.find_map(|file| fs::metadata(file).ok()).map(|file| file.len())
+    let (file, folder) = (places.find(|file| file.is_file())?, folder().ok()?);
+    let bare = folder.path().join("bare");
+    let stripped = Command::new("strip").arg("--strip-debug").arg("-o").arg(&bare).arg(file).status().ok()?;
+    stripped.success().then_some(fs::metadata(bare).ok()?.len())
 }
