@@ -21,11 +21,14 @@ pub struct Lane {
 }
 
 /// A table with its title.
+#[derive(Default)]
 pub struct Section {
     pub title: String,
     pub header: Vec<&'static str>,
     pub rows: Vec<Vec<String>>,
     pub verdicts: Vec<Verdict>,
+    /// The row in short, if CPU per request is its figure.
+    pub short: Option<Vec<String>>,
 }
 
 /// A goal, and what became of it.
@@ -92,7 +95,7 @@ pub fn lanes(title: String, lanes: &[Lane], base: Option<&Lane>, verdicts: Vec<V
         }
         cells
     };
-    Section { title, header: HEADER.to_vec(), rows: lanes.iter().map(row).collect(), verdicts }
+    Section { title, header: HEADER.to_vec(), rows: lanes.iter().map(row).collect(), verdicts, short: None }
 }
 
 fn table(header: &[&str], rows: &[Vec<String>]) -> String {
@@ -123,8 +126,14 @@ pub fn goals(sections: &[Section]) -> String {
 /// The whole page.
 pub fn page(sections: &[Section], run: &str) -> String {
     let tables: String = sections.iter().map(section).collect();
-    format!("{INTRODUCTION}\n{run}\n\n## Goals\n\n{}\n## Figures\n\n{tables}{METHOD}", goals(sections))
+    let rows: Vec<Vec<String>> = sections.iter().filter_map(|section| section.short.clone()).collect();
+    let (short, goals) = (table(&SHORT, &rows), goals(sections));
+    format!(
+        "{INTRODUCTION}\n{run}\n\n## CPU per request\n\n{short}\n## Goals\n\n{goals}\n## Figures\n\n{tables}{METHOD}"
+    )
 }
+
+const SHORT: [&str; 5] = ["", "freshgate µs", "to nginx", "to HAProxy", "to Varnish"];
 
 const INTRODUCTION: &str = "\
 # Speed beside other caches
@@ -151,7 +160,8 @@ const METHOD: &str = "\
 - Load: h2load, 32 connections of HTTP/1.1 with one request at a time, or 8 of HTTP/2 with 8 streams each and no TLS; for
   targets that are drawn or never the same, a generator of 32 threads that block. All is over loopback.
 - Checked: every status, the octets of content, the coding; and that the origin was asked for each request, or for none.
-- freshgate runs with everything on that a user has on: metrics, Cache-Status, scopes, the usual log. nginx, Varnish and HAProxy get an ETag from
-  the origin, since they make none. nginx has its cache on tmpfs, its files kept open, its log off; Varnish and HAProxy keep
-  theirs in memory. Of a million files nginx keeps 10,000 open, as many as the limit of open files lets it.
+- freshgate runs with everything on that a user has on: metrics, Cache-Status, scopes, the usual log. nginx, Varnish and
+  HAProxy get an ETag from the origin, since they make none. nginx has its cache on tmpfs, its files kept open, no log, and no
+  sendfile, which takes longer here; Varnish and HAProxy keep theirs in memory. Of a million files nginx keeps 10,000 open,
+  as many as the limit of open files lets it.
 ";

@@ -111,7 +111,7 @@ pub const ROWS: [Row; 9] = [
     },
     Row {
         word: "coded",
-        title: "Coded variant of 2.4 kB of JSON, hit",
+        title: "Coded hit, 2.4 kB of JSON",
         requests: 60_000,
         contenders: &[
             Contender {
@@ -344,7 +344,21 @@ impl Row {
             })
         });
         let verdicts = verdicts.collect();
-        Ok(report::lanes(self.title.to_owned(), &lanes, lane(self.base), verdicts))
+        let short = self.short(lane);
+        Ok(Section { short, ..report::lanes(self.title.to_owned(), &lanes, lane(self.base), verdicts) })
+    }
+
+    /// The first contender's figure, and its ratio to the others', for whom there is one.
+    fn short<'a>(&self, lane: impl Fn(usize) -> Option<&'a Lane>) -> Option<Vec<String>> {
+        let ours = lane(0).filter(|_| self.contenders[0].program == Freshgate)?;
+        let cpu: fn(&Round) -> f64 = |round| round.cpu;
+        let mut cells = vec![self.title.to_owned(), format!("{:.2}", median(ours.rounds.iter().map(cpu)))];
+        let first = |program| self.contenders.iter().position(|contender| contender.program == program);
+        for other in [Some(self.base), first(Haproxy), first(Varnish)] {
+            let ratio = other.and_then(&lane).map(|other| Spread::of_ratios(&ours.rounds, &other.rounds, cpu).median());
+            cells.push(ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")));
+        }
+        Some(cells)
     }
 
     fn goal_of(&self, contender: usize) -> String {

@@ -53,7 +53,7 @@ fn open_loop(origin: &Origin, wanted: &dyn Fn(Program) -> bool) -> Result<Vec<Se
     }
     let rate = median(peaks) / 2.0;
     let mut lanes: Vec<Lane> =
-        servers.all().iter().map(|s| Lane { name: s.program.name().to_owned(), rounds: vec![] }).collect();
+        servers.all().iter().map(|s| Lane { name: s.program.name().to_owned(), rounds: Vec::new() }).collect();
     let requests = rate as usize * 2;
     for _ in 0..ROUNDS {
         for (server, lane) in servers.all().iter().zip(&mut lanes) {
@@ -111,7 +111,7 @@ fn latency(origin: &Origin, wanted: &dyn Fn(Program) -> bool) -> Result<Vec<Sect
             vec![name.clone(), spread(0), spread(1)]
         };
         let rows = targets.iter().enumerate().map(row).collect();
-        Section { title: title.to_owned(), header: vec!["", "p50 µs", "p99 µs"], rows, verdicts: Vec::new() }
+        Section { title: title.to_owned(), header: vec!["", "p50 µs", "p99 µs"], rows, ..Section::default() }
     };
     let mut sections = vec![
         table("Pass-through, 2 KiB, one client", &passed),
@@ -164,8 +164,7 @@ fn memory(origin: &Origin, wanted: &dyn Fn(Program) -> bool) -> Result<Vec<Secti
     let mut section = Section {
         title: format!("Memory per stored response of 2 KiB, {} of them", STORED - FIRST),
         header: vec!["", "octets beyond the content"],
-        rows: Vec::new(),
-        verdicts: Vec::new(),
+        ..Section::default()
     };
     for program in programs(&[Freshgate, Varnish], wanted) {
         let server = Server::start(program, origin)?;
@@ -258,7 +257,7 @@ fn stampede(origin: &Origin, wanted: &dyn Fn(Program) -> bool) -> Result<Vec<Sec
     const CROWD: usize = 1_000;
     let header = vec!["", "origin requests", "ms until the last has its answer", "CPU ms"];
     let title = format!("{CROWD} clients miss on one key at once, at an origin that takes 50 ms");
-    let mut section = Section { title, header, rows: Vec::new(), verdicts: Vec::new() };
+    let mut section = Section { title, header, ..Section::default() };
     for program in programs(&[Freshgate, Nginx, Haproxy, Varnish], wanted) {
         let server = Server::start(program, origin)?;
         let mut rounds: Vec<[f64; 3]> = Vec::new();
@@ -299,7 +298,7 @@ fn idle(origin: &Origin, wanted: &dyn Fn(Program) -> bool) -> Result<Vec<Section
         let size = size(program).map_or_else(|| "?".to_owned(), |size| format!("{:.1}", size as f64 / 1024.0 / 1024.0));
         rows.push(vec![program.name().to_owned(), Spread::of(resident).text(1), Spread::of(listening).text(0), size]);
     }
-    Ok(vec![Section { title: "Idle, as configured here".to_owned(), header, rows, verdicts: Vec::new() }])
+    Ok(vec![Section { title: "Idle, as configured here".to_owned(), header, rows, ..Section::default() }])
 }
 
 /// Of the program's file, wherever it is found, without what only a debugger reads.
