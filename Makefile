@@ -13,7 +13,14 @@ install = { echo "$(1) is missing: installing $(2)"; \
 
 .DEFAULT_GOAL := help
 
-bench: build-tools ## what a purge and a hit cost
+# Ten minutes; `make bench BENCH="hit 304"` for some rows, `make bench BENCH="hit nginx freshgate"` for some programs.
+BENCH ?=
+bench: export PATH := $(PATH):/usr/sbin:/sbin
+bench: build-tools versus-tools ## speed against nginx, Varnish and HAProxy: writes benches/RESULTS.md
+	@$(call need,h2load,nghttp2-client)
+	$(CARGO) bench --locked --bench versus_speed -- $(BENCH)
+
+bench-store: build-tools ## what a hit, its decisions and a purge cost, without sockets
 	$(CARGO) bench --locked --bench store
 
 # Ten minutes of histories over sockets, with kill -9 and restarts; `make soak SOAK=3600` for an hour.
@@ -44,7 +51,7 @@ fuzz: build-tools fuzz-tools ## each fuzz target for a minute, from the corpus t
 conformance: build-tools test-tools node_modules/.package-lock.json ## what http-cache-tests says of plain mode, in a table
 	$(CARGO) test --locked --test conformance -- --nocapture
 
-.PHONY: help demo build bench soak fuzz conformance versus-races test fmt clippy doc deny cargo-test
+.PHONY: help demo build bench bench-store soak fuzz conformance versus-races test fmt clippy doc deny cargo-test
 .PHONY: build-tools fuzz-tools test-tools versus-tools check-tools
 
 help: ## show the targets

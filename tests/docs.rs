@@ -68,6 +68,18 @@ fn the_readme_begins_with_what_can_be_run() {
 }
 
 #[test]
+fn the_speed_in_the_readme_is_what_one_run_measured() {
+    let (results, readme) = (read("benches/RESULTS.md"), read("README.md"));
+    let run = results.lines().find_map(|line| line.strip_prefix("Run on ")).expect("the page says when");
+    let (date, _) = run.split_once(',').expect("a date, and on what");
+    let (_, short) = results.split_once("## CPU per request\n\n").expect("the page has it in short");
+    let rows: Vec<&str> = short.lines().take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 2, "{rows:?}");
+    let table = format!("The run of {date}:\n\n{}\n", rows.join("\n"));
+    assert!(readme.contains(&table), "README.md is to have\n{table}");
+}
+
+#[test]
 fn every_relative_link_leads_somewhere() {
     for document in documents() {
         let folder = root().join(&document).parent().expect("a file has a folder").to_owned();

@@ -2,7 +2,8 @@
 //! history of its own.
 
 use super::history::{Ask, Caller, Event, Got, Representation};
-use super::product::{Product, Running};
+use super::product::Product;
+use super::program::Running;
 use crate::scripted::{After, Origin, Request, write};
 use crate::wire::{Connection, Response, request};
 use freshgate::clock::{Clock, SystemClock};
