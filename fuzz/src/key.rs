@@ -59,7 +59,7 @@ fn asked(octets: &[u8]) -> Option<Asked> {
     let mut fields = Fields::new();
     for line in lines {
         let colon = line.iter().position(|octet| *octet == b':')?;
-        fields.push(line[..colon].to_vec(), line[colon + 1..].trim_ascii().to_vec());
+        fields.push(&line[..colon], line[colon + 1..].trim_ascii());
     }
     let partition = match (options >> 1) % 5 {
         0 => Partition::Public,

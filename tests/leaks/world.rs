@@ -296,7 +296,7 @@ impl World {
             _ => format!("caller {own}"),
         };
         let mut fields: Fields = [("Content-Type", "application/json")].into_iter().collect();
-        fields.push("X-By", own.to_owned());
+        fields.push("X-By", own);
         fields.push("X-Decided", decided.to_string());
         // What a route's entity-tag leaves out is different each time.
         let ignored = if url.kind() == "weak" { format!(r#","decided":{decided}"#) } else { String::new() };
