@@ -409,6 +409,8 @@ pub struct Routes {
     all: Vec<Route>,
     matcher: Matcher,
     case_insensitive: bool,
+    /// Whether a GET or a HEAD writes on some route.
+    reading_may_write: bool,
 }
 
 /// What a path matched.
@@ -417,14 +419,20 @@ pub struct Selected<'r> {
     pub route: &'r Route,
     /// How the path matched; `None` on the implicit route.
     pub pattern: Option<&'r Pattern>,
-    /// The pattern's parameters in order, values in matching form.
-    pub params: Vec<(&'r str, &'r str)>,
+    /// The values of the pattern's parameters in order, in matching form.
+    pub values: Vec<&'r str>,
 }
 
-impl Selected<'_> {
+impl<'r> Selected<'r> {
+    /// The pattern's parameters in order, with their values.
+    pub fn params(&self) -> impl Iterator<Item = (&'r str, &'r str)> {
+        let names = self.pattern.into_iter().flat_map(Pattern::parameters);
+        names.zip(self.values.iter().copied())
+    }
+
     /// The value of a parameter.
-    pub fn param(&self, name: &str) -> Option<&str> {
-        self.params.iter().find(|(other, _)| *other == name).map(|(_, value)| *value)
+    pub fn param(&self, name: &str) -> Option<&'r str> {
+        self.params().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 }
 
@@ -464,7 +472,12 @@ impl Routes {
                 }
             }
         }
-        if problems.is_empty() { Ok(Routes { all, matcher, case_insensitive }) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let reading_may_write =
+            all.iter().flat_map(|route| &route.writes).any(|m| matches!(m.as_str(), "GET" | "HEAD"));
+        Ok(Routes { all, matcher, case_insensitive, reading_may_write })
     }
 
     /// Every route, the implicit one last.
@@ -480,6 +493,15 @@ impl Routes {
     /// The implicit plain-mode route.
     pub fn implicit(&self) -> &Route {
         self.all.last().expect("Routes::new is given the implicit route")
+    }
+
+    /// The route that says whether a request with this method changes something. Where nobody reads by writing, that of a
+    /// GET or HEAD need not be looked for.
+    pub fn governing(&self, method: &str, path: &str) -> &Route {
+        match method {
+            "GET" | "HEAD" if !self.reading_may_write => self.implicit(),
+            _ => self.get(self.select(&self.matching_form(path)).route.id),
+        }
     }
 
     /// A path in matching form: percent-decoding undone, one trailing slash off, lower-case where the origin's paths
@@ -504,12 +526,11 @@ impl Routes {
     /// `path` is in [matching form](Self::matching_form).
     pub fn select<'r>(&'r self, path: &'r str) -> Selected<'r> {
         let Some(((route, number), values)) = self.matcher.find(path) else {
-            return Selected { route: self.implicit(), pattern: None, params: Vec::new() };
+            return Selected { route: self.implicit(), pattern: None, values: Vec::new() };
         };
         let route = self.get(route);
         let pattern = &route.patterns[usize::from(number)];
-        let params = pattern.parameters().zip(values).collect();
-        Selected { route, pattern: Some(pattern), params }
+        Selected { route, pattern: Some(pattern), values }
     }
 
     /// Every route that `path`, in matching form, lies below, the deepest first: those that have a path of whole segments

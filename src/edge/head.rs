@@ -43,7 +43,7 @@ pub enum Parsed {
     /// More has to come.
     Partial,
     /// A head, taken off the buffer.
-    Complete(Box<Received>),
+    Complete(Received),
     Refused(Refusal),
 }
 
@@ -119,7 +119,7 @@ pub fn take(buffer: &mut BytesMut, rules: Rules<'_>, arrival: Arrival) -> Parsed
     match too_long(buffer, length, rules.limits).map_or_else(|| line.read(rules, arrival), Err) {
         Ok(received) => {
             buffer.advance(length);
-            Parsed::Complete(Box::new(received))
+            Parsed::Complete(received)
         }
         Err(refusal) => Parsed::Refused(refusal),
     }
@@ -235,12 +235,13 @@ fn refuse_nominations(fields: &Fields, credentials: &[Credential]) -> Result<(),
 }
 
 /// Takes out what Connection names, before anything is decided: the origin will not see it, so it must select nothing
-/// here either. Upgrade stays where it is meant for this connection, and nowhere else (RFC 9110 §7.6.1, §7.8).
+/// here either. Upgrade stays where it is meant for this connection, and nowhere else (RFC 9110 §7.6.1, §7.8). Connection
+/// itself stays, also where it names itself: whoever streams the request reads there whether the client wants it closed.
 fn drop_nominated(fields: &mut Fields, upgrades: bool) {
     let named: Vec<Vec<u8>> = field::list(fields.get_all("connection")).map(<[u8]>::to_vec).collect();
     fields.retain(|name, _| match name.eq_ignore_ascii_case(b"upgrade") {
         true => upgrades,
-        false => !named.iter().any(|named| name.eq_ignore_ascii_case(named)),
+        false => name.eq_ignore_ascii_case(b"connection") || !named.iter().any(|n| name.eq_ignore_ascii_case(n)),
     });
 }
 
@@ -550,6 +551,7 @@ mod tests {
             assert_eq!(names[1..], *left, "{lines:?}");
         }
         check("Connection: X-A, close\r\nx-a: 1\r\nX-B: 2\r\n", &["Connection", "X-B"]);
+        check("Connection: close, Connection\r\nX-A: 1\r\n", &["Connection", "X-A"]);
         check("Connection: upgrade\r\nUpgrade: websocket\r\n", &["Connection", "Upgrade"]);
         check("Upgrade: websocket\r\n", &[]);
     }

@@ -47,7 +47,7 @@ struct Connection {
 
 /// What came next on a connection.
 enum Next {
-    Request(Box<Received>),
+    Request(Received),
     Refused(Refusal),
     /// The client speaks HTTP/2 without having asked (RFC 9113 §3.3).
     Http2,
@@ -92,7 +92,7 @@ impl Lane {
         loop {
             silence.as_mut().reset(sleep(patience).deadline());
             connection = match self.next(&mut connection, silence.as_mut(), end.as_mut()).await {
-                Next::Request(received) => match self.exchange(connection, *received).await {
+                Next::Request(received) => match self.exchange(connection, received).await {
                     Some(connection) => connection,
                     None => return,
                 },

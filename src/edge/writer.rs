@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use pingora::protocols::Stream;
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -160,8 +160,7 @@ async fn send(
             *sent = body.len() as u64;
         }
         Content::Whole(body) => {
-            put_all(stream, &out).await?;
-            put_all(stream, &body).await?;
+            put_both(stream, &out, &body).await?;
             *sent = body.len() as u64;
         }
         Content::Stream { mut body, .. } => {
@@ -227,6 +226,20 @@ async fn put_body(
     out.clear();
     *sent += octets.len() as u64;
     flush(stream).await
+}
+
+/// The one right behind the other, in one write where the connection takes both.
+async fn put_both(stream: &mut Stream, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let both = [IoSlice::new(head), IoSlice::new(body)];
+    let written = match stream.write_vectored(&both).now_or_never() {
+        Some(written) => written?,
+        None => timeout(STALL, stream.write_vectored(&both)).await??,
+    };
+    if written == 0 {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    put_all(stream, &head[written.min(head.len())..]).await?;
+    put_all(stream, &body[written.saturating_sub(head.len())..]).await
 }
 
 async fn put_all(stream: &mut Stream, mut octets: &[u8]) -> io::Result<()> {

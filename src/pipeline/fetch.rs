@@ -181,7 +181,7 @@ impl Fetch {
     /// what a mutation has just replaced.
     fn condition(&self) -> Option<Condition> {
         let (stored, _) = self.stored.as_ref()?;
-        let place = &self.subject.place;
+        let place = self.subject.place(&self.pipeline);
         // Its 304 would name the entity-tag that the route replaced, and so nothing that is stored.
         if self.subject.route(&self.pipeline).etag.replace {
             return None;
@@ -306,7 +306,7 @@ impl Fetch {
             (&stored.since, response.modified, response.validator.entity_tag())
         {
             // Another content was told since, with a date of its own, before which this one's must not fall back.
-            let (place, today) = (&self.subject.place, HttpDate(response_time.wall_seconds()));
+            let (place, today) = (self.subject.place(&self.pipeline), HttpDate(response_time.wall_seconds()));
             let first_seen = &self.pipeline.store.first_seen;
             response.modified = first_seen.claim((&place.path, &place.query), tag, today, today);
         }
@@ -384,7 +384,7 @@ impl Fetch {
             Some((stored, _)) => stored.last_seen(),
             None => self.seen.as_deref().cloned(),
         };
-        let place = &self.subject.place;
+        let place = self.subject.place(&self.pipeline);
         let claim = |tag: &EntityTag, wanted, now| {
             self.pipeline.store.first_seen.claim((&place.path, &place.query), tag, wanted, now)
         };
@@ -424,7 +424,7 @@ impl Fetch {
             validator::entity_tag(body, response.content, &response.fields, &subject.route(pipeline).etag)
         };
         let same = tag(&stored.response, &before) == tag(response, body);
-        let another = stored.place.fetched_by != subject.place.fetched_by;
+        let another = stored.place.fetched_by != subject.who.caller.key();
         another
             && stored.response.status == 200
             && response.status == 200
@@ -480,7 +480,8 @@ impl Fetch {
             Ok(storable) => {
                 let slots = subject.slots_for(pipeline, whole.response.status).clone();
                 let fields = &subject.request.fields;
-                let put = pipeline.store.put(ticket, &subject.key, fields, &storable, slots, subject.place.clone());
+                let put =
+                    pipeline.store.put(ticket, &subject.key, fields, &storable, slots, subject.place(pipeline).clone());
                 whole.stored = put.is_ok();
                 whole.detail = put.err();
                 if subject.key == self.subject.key {

@@ -198,9 +198,7 @@ impl Pipeline {
 
     /// What kind of request this is.
     pub fn classify(&self, request: &Request) -> Class {
-        let path = self.routes().matching_form(&request.path);
-        let selected = self.routes().select(&path);
-        if invalidation::is_mutation(request, selected.route) {
+        if invalidation::is_mutation(request, self.routes().governing(&request.method, &request.path)) {
             return Class::Mutate;
         }
         if upgrades(&request.fields) {

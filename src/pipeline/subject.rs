@@ -27,12 +27,12 @@ pub struct Subject {
     pub key: CacheKey,
     /// What the origin must have accepted the caller to before the caller may share.
     pub admission: Admission,
-    pub place: Place,
     behind: OnceLock<Behind>,
 }
 
-/// The fences of a subject: what is stored brings its own, so a hit never asks for these.
+/// Where a subject belongs, and its fences: what is stored brings its own, so a hit never asks for these.
 struct Behind {
+    place: Place,
     response: Slots,
     /// Also its collection's.
     negative: Slots,
@@ -55,8 +55,9 @@ impl Subject {
 
     /// The same request, kept apart from those of other callers.
     pub fn apart(&self, pipeline: &Pipeline) -> Self {
-        let (path, request) = (&self.place.path, self.request.clone());
-        Subject::within(pipeline, request, path, &pipeline.policy.routes.select(path), self.who.clone(), &Scope::User)
+        let path = pipeline.policy.routes.matching_form(&self.request.path);
+        let selected = pipeline.policy.routes.select(&path);
+        Subject::within(pipeline, self.request.clone(), &path, &selected, self.who.clone(), &Scope::User)
     }
 
     fn within(
@@ -77,9 +78,8 @@ impl Subject {
             false => key,
         };
         let key = selecting(cache_key::of(&request, route, &partition));
-        let query = cache_key::query(request.query.as_deref(), &route.query).unwrap_or_default();
         // Storing is exact, and so is acceptance: of another host, or of another spelling, the origin may think otherwise.
-        let literal = selected.pattern.is_some() && selected.params.is_empty() && path == request.path;
+        let literal = selected.pattern.is_some() && selected.values.is_empty() && path == request.path;
         Subject {
             admission: match partition {
                 Partition::Authenticated if literal => {
@@ -89,14 +89,6 @@ impl Subject {
                 _ => Admission::Anywhere,
             },
             key,
-            place: Place {
-                route: route.id,
-                entity: route.entity_id,
-                id: selected.param("id").map(str::to_owned),
-                query,
-                path: path.to_owned(),
-                fetched_by: caller,
-            },
             route: route.id,
             who,
             partition,
@@ -122,14 +114,27 @@ impl Subject {
 
     fn behind(&self, pipeline: &Pipeline) -> &Behind {
         self.behind.get_or_init(|| {
-            let Place { path, query, .. } = &self.place;
-            let selected = pipeline.policy.routes.select(path);
+            let path = pipeline.policy.routes.matching_form(&self.request.path);
+            let selected = pipeline.policy.routes.select(&path);
+            let query = cache_key::query(self.request.query.as_deref(), &selected.route.query).unwrap_or_default();
+            let caller = self.who.caller.key();
             // What others share does not fall with the credential that happened to fetch it.
-            let owner = self.who.caller.key().filter(|_| self.partition.is_one_caller_s());
-            let keys = |negative| invalidation::keys_of_response(path, Some(query), &selected, owner, negative);
-            let fences = &pipeline.store.fences;
-            Behind { response: fences.slots(&keys(false)), negative: fences.slots(&keys(true)) }
+            let owner = caller.filter(|_| self.partition.is_one_caller_s());
+            let slots = |negative| {
+                let keys = invalidation::keys_of_response(&path, Some(&query), &selected, owner, negative);
+                pipeline.store.fences.slots(&keys)
+            };
+            let (response, negative) = (slots(false), slots(true));
+            let (route, entity) = (selected.route.id, selected.route.entity_id);
+            let id = selected.param("id").map(str::to_owned);
+            let place = Place { route, entity, id, query, path: path.clone().into_owned(), fetched_by: caller };
+            Behind { place, response, negative }
         })
+    }
+
+    /// Where what answers it belongs.
+    pub fn place(&self, pipeline: &Pipeline) -> &Place {
+        &self.behind(pipeline).place
     }
 
     /// The fences that a response stands behind.
@@ -149,18 +154,19 @@ impl Subject {
 
     /// The caller's own fences, whether or not the scope is the caller's.
     pub fn credential_slots(&self, pipeline: &Pipeline) -> Slots {
-        let keys = self.credential_keys();
+        let keys = self.credential_keys(pipeline);
         pipeline.store.fences.slots(keys.as_ref().map_or(&[], |keys| &keys[..]))
     }
 
     /// The one of them that falls when the caller may not read this path.
     pub fn refusal_slots(&self, pipeline: &Pipeline) -> Slots {
-        let keys = self.credential_keys();
+        let keys = self.credential_keys(pipeline);
         pipeline.store.fences.slots(keys.as_ref().map_or(&[], |keys| &keys[1..]))
     }
 
-    fn credential_keys(&self) -> Option<[FenceKey; 2]> {
-        let at = |caller| FenceKey::CredentialAt(caller, self.place.path.clone());
+    fn credential_keys(&self, pipeline: &Pipeline) -> Option<[FenceKey; 2]> {
+        let path = || pipeline.policy.routes.matching_form(&self.request.path).into_owned();
+        let at = |caller| FenceKey::CredentialAt(caller, path());
         self.who.caller.key().map(|caller| [FenceKey::Credential(caller), at(caller)])
     }
 

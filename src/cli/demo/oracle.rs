@@ -68,7 +68,7 @@ impl Oracle {
         // tokens live all day.
         let admission = match self.scope {
             Scope::User => Some(AcceptedTo::Api),
-            Scope::Authenticated if selected.params.is_empty() => Some(AcceptedTo::Route(selected.route.id)),
+            Scope::Authenticated if selected.values.is_empty() => Some(AcceptedTo::Route(selected.route.id)),
             Scope::Authenticated => Some(AcceptedTo::Path(matched.clone().into_owned())),
             Scope::Claim(_) | Scope::Public => None,
         };
@@ -143,8 +143,8 @@ impl Reach {
                 Relation::Route(id) => reach.routes.extend(siblings(routes, routes.get(*id))),
                 Relation::Path(template) => {
                     let put_in =
-                        |text: String, (name, value): &(&str, &str)| text.replace(&format!("{{{name}}}"), value);
-                    reach.paths.insert(selected.params.iter().fold(template.clone(), put_in));
+                        |text: String, (name, value): (&str, &str)| text.replace(&format!("{{{name}}}"), value);
+                    reach.paths.insert(selected.params().fold(template.clone(), put_in));
                 }
             }
         }
