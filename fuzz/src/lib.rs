@@ -43,7 +43,7 @@ fn policy(text: &str) -> Policy {
 fn taken(octets: &[u8], policy: &Policy) -> Option<Result<(Received, Vec<u8>), Refusal>> {
     let mut buffer = octets.into();
     let arrival = Arrival { scheme: Scheme::Http, client: IpAddr::V4(Ipv4Addr::LOCALHOST) };
-    match take(&mut buffer, Rules::of(policy), arrival) {
+    match take(&mut buffer, Rules::of(policy, "freshgate-0000002a"), arrival) {
         Parsed::Partial => None,
         Parsed::Refused(refusal) => Some(Err(refusal)),
         Parsed::Complete(received) => Some(Ok((*received, buffer.to_vec()))),

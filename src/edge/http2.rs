@@ -40,7 +40,7 @@ pub fn request(header: &RequestHeader, has_body: bool, rules: Rules<'_>, arrival
     }
     let method = header.method.as_str().to_owned();
     head::check_method(&method, &fields, has_body)?;
-    head::check_passes(&fields)?;
+    head::check_passes(&fields, rules.own)?;
     head::check_served(&authority, rules.hosts)?;
     let (path, query) = match std::str::from_utf8(target) {
         Ok("*") if method == "OPTIONS" => ("*".to_owned(), None),
@@ -149,7 +149,7 @@ mod tests {
         for (name, value) in lines {
             header.append_header(*name, *value).expect("a field");
         }
-        let rules = Rules { limits: &limits, hosts: &[], credentials: &[] };
+        let rules = Rules { limits: &limits, hosts: &[], credentials: &[], own: "" };
         let arrival = Arrival { scheme: Scheme::Https, client: IpAddr::from([192, 0, 2, 7]) };
         request(&header, false, rules, arrival).map_err(|refusal| refusal.status)
     }

@@ -134,7 +134,7 @@ impl Lane {
                 return Next::Http2;
             }
             if !(h2c && PREFACE.starts_with(buffer)) {
-                match head::take(buffer, Rules::of(policy), connection.arrival) {
+                match head::take(buffer, Rules::of(policy, &self.pipeline.name), connection.arrival) {
                     Parsed::Complete(received) => return Next::Request(received),
                     Parsed::Refused(refusal) => return Next::Refused(refusal),
                     Parsed::Partial => {}

@@ -223,7 +223,7 @@ impl ProxyHttp for Front {
         for name in strange {
             upstream.remove_header(&name);
         }
-        for (name, value) in forwarding::about_this_hop(request, trusted) {
+        for (name, value) in forwarding::about_this_hop(request, trusted, &self.pipeline.name) {
             upstream.insert_header(name, value)?;
         }
         if let Some(cookies) =
@@ -397,8 +397,8 @@ impl Front {
             session.client_addr().and_then(|address| address.as_inet()).map_or(unknown, |address| address.ip());
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         let scheme = if tls { Scheme::Https } else { Scheme::Http };
-        let has_body = !session.is_body_empty();
-        http2::request(session.req_header(), has_body, Rules::of(&self.pipeline.policy), Arrival { scheme, client })
+        let (has_body, rules) = (!session.is_body_empty(), Rules::of(&self.pipeline.policy, &self.pipeline.name));
+        http2::request(session.req_header(), has_body, rules, Arrival { scheme, client })
     }
 
     /// What is to become of an HTTP/2 request.

@@ -130,6 +130,8 @@ fn implicit() -> policy::Route {
 /// A proxy in front of a scripted origin.
 struct Front {
     address: SocketAddr,
+    /// What it is called in `Via`.
+    name: String,
     origin: Wire,
     observed: Arc<Mutex<Vec<Exchange>>>,
     stop: watch::Sender<bool>,
@@ -151,11 +153,14 @@ impl Front {
         let observed = Arc::new(Mutex::new(Vec::new()));
         let seen = observed.clone();
         let observer = move |exchange: &Exchange| seen.lock().expect("no holder panics").push(exchange.clone());
-        let pipeline =
-            Pipeline::new(Arc::new(policy), Arc::new(http), Arc::new(SystemClock), Arc::new(observer), [0; 32]);
+        // Another one's name in `Via` must not be its own.
+        let mut key = [0; 32];
+        key[..2].copy_from_slice(&address.port().to_be_bytes());
+        let pipeline = Pipeline::new(Arc::new(policy), Arc::new(http), Arc::new(SystemClock), Arc::new(observer), key);
+        let name = pipeline.name.clone();
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(listeners.serve(pipeline, Arc::default(), stopped));
-        Front { address, origin, observed, stop, served }
+        Front { address, name, origin, observed, stop, served }
     }
 
     /// How the mutations among the recorded exchanges ended.
@@ -217,8 +222,11 @@ async fn an_answer() {
     in_order(&text, &["HTTP/1.1 200 OK\r\n", STORED, "\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"]);
     assert_eq!(
         front.origin.request().await,
-        "GET /a?b HTTP/1.1\r\nHost: shop.example\r\nVia: 1.1 freshgate\r\nX-Forwarded-For: 127.0.0.1\r\n\
-         X-Forwarded-Proto: http\r\nX-Forwarded-Host: shop.example\r\n\r\n"
+        format!(
+            "GET /a?b HTTP/1.1\r\nHost: shop.example\r\nVia: 1.1 {}\r\nX-Forwarded-For: 127.0.0.1\r\n\
+             X-Forwarded-Proto: http\r\nX-Forwarded-Host: shop.example\r\n\r\n",
+            front.name
+        )
     );
     let observed = front.observed.lock().expect("no holder panics");
     assert_eq!(observed.iter().map(|exchange| exchange.sent_bytes).collect::<Vec<_>>(), [2]);
@@ -236,7 +244,7 @@ async fn pipelined_requests_are_answered_in_order_streams_among_them() {
     for path in ["/a", "/stream/b", "/c"] {
         let request = front.origin.request().await;
         assert!(request.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{request:?}");
-        in_order(&request.to_lowercase(), &["via: 1.1 freshgate\r\n", "x-forwarded-for: 127.0.0.1\r\n"]);
+        in_order(&request.to_lowercase(), &[&format!("via: 1.1 {}\r\n", front.name), "x-forwarded-for: 127.0.0.1\r\n"]);
     }
 }
 
@@ -295,7 +303,7 @@ async fn http10() {
         in_order(&text.to_lowercase(), &["connection: close\r\n"]);
         let request = front.origin.request().await;
         assert!(request.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{request:?}");
-        in_order(&request.to_lowercase(), &["via: 1.0 freshgate\r\n"]);
+        in_order(&request.to_lowercase(), &["via: 1.0 freshgate-"]);
     }
 }
 
@@ -656,7 +664,7 @@ async fn tls_brings_both_versions() {
     let answer = http2(new, "GET", "https://localhost/a?b", "").await;
     assert_eq!(answer, (200, STORED.into(), Some("ok".into())));
     let request = front.origin.request().await;
-    in_order(&request.to_lowercase(), &["get /a?b http/1.1\r\n", "host: localhost\r\n", "via: 2.0 freshgate\r\n"]);
+    in_order(&request.to_lowercase(), &["get /a?b http/1.1\r\n", "host: localhost\r\n", "via: 2.0 freshgate-"]);
 }
 
 #[tokio::test]
@@ -702,7 +710,10 @@ async fn an_origin_behind_tls() {
     .await;
     for path in ["/a", "/stream/a"] {
         in_order(&outer.talk(&last(path)).await, &["HTTP/1.1 200 OK\r\n", "ok"]);
-        in_order(&inner.origin.request().await.to_lowercase(), &["via: 1.1 freshgate, 1.1 freshgate\r\n"]);
+        in_order(
+            &inner.origin.request().await.to_lowercase(),
+            &[&format!("via: 1.1 {}, 1.1 {}\r\n", outer.name, inner.name)],
+        );
     }
     let strict = Front::with(Vec::new(), |policy| {
         policy.origin.tls = true;

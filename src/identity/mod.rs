@@ -87,6 +87,12 @@ impl Identity {
         &self.credentials
     }
 
+    /// A number that tells this process from others, out of the key and of nothing that a caller could send.
+    pub fn number(&self) -> u32 {
+        let hash = self.keyed.clone().chain_update(b"process").finalize().into_bytes();
+        u32::from_be_bytes(hash[..4].try_into().expect("SHA-256 gives 32 bytes"))
+    }
+
     /// Who sends these fields, and what their token says at `now`. A signature is verified once; its token's time is
     /// looked at each time.
     pub fn who(&self, fields: &Fields, now: Timestamp) -> Who {

@@ -130,6 +130,8 @@ pub struct Pipeline {
     pub store: Store,
     flights: Flights<Landing>,
     pub identity: Identity,
+    /// What this proxy is called in `Via`.
+    pub name: String,
     pub changes: Arc<Log>,
     acceptances: Acceptances<Mark>,
     demoted: Demoted,
@@ -146,7 +148,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// A pipeline with an empty store. `key` hashes credentials; it must be random and secret.
+    /// A pipeline with an empty store. `key` hashes credentials and names the process; it must be random and secret.
     pub fn new(
         policy: Arc<Policy>,
         origin: Arc<dyn Origin>,
@@ -160,14 +162,13 @@ impl Pipeline {
             0 => Semaphore::MAX_PERMITS,
             limit => limit,
         };
+        let identity =
+            Identity::new(key, policy.identity.credentials.clone(), policy.identity.jwt.as_ref().map(Verifier::new));
         Arc::new(Pipeline {
             store: Store::new(policy.cache.memory, entities),
             flights: Flights::default(),
-            identity: Identity::new(
-                key,
-                policy.identity.credentials.clone(),
-                policy.identity.jwt.as_ref().map(Verifier::new),
-            ),
+            name: forwarding::pseudonym(identity.number()),
+            identity,
             changes: Arc::new(Log::new(CHANGES)),
             acceptances: Acceptances::default(),
             demoted: Demoted::none(policy.routes.iter().map(|route| usize::from(route.id.0) + 1).max().unwrap_or(0)),
@@ -181,6 +182,11 @@ impl Pipeline {
             origin,
             observer,
         })
+    }
+
+    /// The fields of `request` as the origin is to get them.
+    fn forwarded_fields(&self, request: &Request) -> Fields {
+        forwarding::forwarded_fields(request, &self.policy.server.trusted_proxies, &self.name)
     }
 
     fn routes(&self) -> &Routes {

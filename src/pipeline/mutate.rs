@@ -214,7 +214,7 @@ impl Mutation {
         permit: Permit,
     ) {
         let pipeline = self.pipeline.clone();
-        let fields = forwarding::forwarded_fields(&self.request, &pipeline.policy.server.trusted_proxies);
+        let fields = pipeline.forwarded_fields(&self.request);
         let ask = Ask {
             method: self.request.method.clone(),
             scheme: self.request.scheme,

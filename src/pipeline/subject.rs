@@ -122,7 +122,7 @@ impl Subject {
     /// What the origin is asked: a whole representation, validated with `condition` where there is one. Range and the
     /// client's own preconditions stay here, since they are evaluated against what comes back.
     pub fn ask(&self, pipeline: &Pipeline, condition: Option<&Condition>) -> Ask {
-        let mut fields = forwarding::forwarded_fields(&self.request, &pipeline.policy.server.trusted_proxies);
+        let mut fields = pipeline.forwarded_fields(&self.request);
         for name in ["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"] {
             fields.remove(name);
         }

@@ -6,8 +6,11 @@ use crate::semantics::request::{Request, Scheme};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// The name this proxy gives itself in `Via`.
-const PSEUDONYM: &str = "freshgate";
+/// The name in `Via` of the process that has this number. It is the process's own: a request that names it has been here
+/// before, and one that names another of this kind only came through there, as in a chain of proxies.
+pub fn pseudonym(number: u32) -> String {
+    format!("freshgate-{number:08x}")
+}
 
 /// Fields that are for the next hop only, besides those that Connection names (RFC 9110 §7.6.1, §10.1.4, §11.7;
 /// RFC 9112 §6.1). Content-Length is among them here because the transport frames what it sends.
@@ -35,12 +38,13 @@ pub fn keep_end_to_end(fields: &mut Fields) {
 }
 
 /// The fields of `request` as the origin is to get them: end-to-end fields, without `Expect` (it is answered here), with
-/// `Via` and `X-Forwarded-For`, `-Proto`, `-Host`. What an address outside of `trusted` says about forwarding is dropped.
-pub fn forwarded_fields(request: &Request, trusted: &[IpNet]) -> Fields {
+/// `Via`, in which this proxy is called `own`, and `X-Forwarded-For`, `-Proto`, `-Host`. What an address outside of
+/// `trusted` says about forwarding is dropped.
+pub fn forwarded_fields(request: &Request, trusted: &[IpNet], own: &str) -> Fields {
     let mut fields = request.fields.clone();
     keep_end_to_end(&mut fields);
     fields.remove("expect");
-    for (name, value) in about_this_hop(request, trusted) {
+    for (name, value) in about_this_hop(request, trusted, own) {
         fields.set(name, value);
     }
     fields.retain(|name, _| is_believed(name, request, trusted));
@@ -56,16 +60,16 @@ pub fn without_precondition(fields: &mut Fields) {
 
 /// The lines that tell of this hop, each replacing all lines of its name: `Via`, the three `X-Forwarded-*`, and
 /// `Max-Forwards` where it counts down.
-pub fn about_this_hop(request: &Request, trusted: &[IpNet]) -> Vec<(&'static str, Vec<u8>)> {
+pub fn about_this_hop(request: &Request, trusted: &[IpNet], own: &str) -> Vec<(&'static str, Vec<u8>)> {
     let believed = is_trusted(request.client, trusted);
     let earlier = |name: &str| believed.then(|| joined(&request.fields, name)).filter(|v| !v.is_empty());
-    let appended = |before: Option<Vec<u8>>, own: String| match before {
+    let appended = |before: Option<Vec<u8>>, last: String| match before {
         Some(mut list) => {
             list.extend_from_slice(b", ");
-            list.extend_from_slice(own.as_bytes());
+            list.extend_from_slice(last.as_bytes());
             list
         }
-        None => own.into_bytes(),
+        None => last.into_bytes(),
     };
     let scheme = match request.scheme {
         Scheme::Http => "http",
@@ -74,7 +78,7 @@ pub fn about_this_hop(request: &Request, trusted: &[IpNet]) -> Vec<(&'static str
     // Via is a history, not a claim: it is kept whoever sent it (RFC 9110 §7.6.3).
     let via = Some(joined(&request.fields, "via")).filter(|v| !v.is_empty());
     let mut lines = vec![
-        ("Via", appended(via, format!("{} {PSEUDONYM}", request.version.as_via()))),
+        ("Via", appended(via, format!("{} {own}", request.version.as_via()))),
         ("X-Forwarded-For", appended(earlier("x-forwarded-for"), request.client.to_canonical().to_string())),
         ("X-Forwarded-Proto", earlier("x-forwarded-proto").unwrap_or_else(|| scheme.into())),
         ("X-Forwarded-Host", earlier("x-forwarded-host").unwrap_or_else(|| request.authority.clone().into())),
@@ -90,9 +94,14 @@ pub fn forwards_left(request: &Request) -> Option<u64> {
     matches!(request.method.as_str(), "OPTIONS" | "TRACE").then(|| max_forwards::of(&request.fields))?
 }
 
-/// Whether this member of `Via` is one that a proxy of this name has put there.
-pub fn is_own_hop(member: &[u8]) -> bool {
-    member.split(|octet| *octet == b' ').nth(1) == Some(PSEUDONYM.as_bytes())
+/// Whether a request has come through the proxy of this name already: "An intermediary can use Via to detect forwarding
+/// loops" (RFC 9110 §7.6.3). Names are compared as host names are, since hosts are what most of them are.
+pub fn has_passed(fields: &Fields, own: &str) -> bool {
+    let received_by = |hop: &[u8]| {
+        let mut words = hop.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.nth(1).is_some_and(|name| name.eq_ignore_ascii_case(own.as_bytes()))
+    };
+    field::list(fields.get_all("via")).any(received_by)
 }
 
 /// Whether a field of the request may reach the origin: from a client that is not trusted, what claims to be a proxy's
@@ -177,7 +186,7 @@ mod tests {
     #[track_caller]
     fn check(lines: &[(&'static str, &'static str)], trusted: &[&str], expected: &[(&str, &str)]) {
         let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().expect("a network")).collect();
-        let fields = forwarded_fields(&request(lines), &trusted);
+        let fields = forwarded_fields(&request(lines), &trusted, "freshgate-0000002a");
         let seen: Vec<(String, String)> = fields
             .iter()
             .map(|(n, v)| (String::from_utf8_lossy(n).into_owned(), String::from_utf8_lossy(v).into_owned()))
@@ -187,7 +196,7 @@ mod tests {
     }
 
     const OWN: [(&str, &str); 4] = [
-        ("Via", "1.1 freshgate"),
+        ("Via", "1.1 freshgate-0000002a"),
         ("X-Forwarded-For", "192.0.2.7"),
         ("X-Forwarded-Proto", "https"),
         ("X-Forwarded-Host", "shop.example"),
@@ -222,7 +231,7 @@ mod tests {
     fn max_forwards_of_options_and_trace_counts_down_and_that_of_others_stays() {
         let left = |method: &str, value: &'static str| {
             let request = Request { method: method.into(), ..request(&[("Max-Forwards", value)]) };
-            let fields = forwarded_fields(&request, &[]);
+            let fields = forwarded_fields(&request, &[], "freshgate-0000002a");
             let lines: Vec<_> = fields.get_all("max-forwards").map(<[u8]>::to_vec).collect();
             (forwards_left(&request), lines)
         };
@@ -236,8 +245,24 @@ mod tests {
     #[test]
     fn via_grows_whoever_sent_it() {
         let mut expected = OWN;
-        expected[0] = ("Via", "1.0 fred, 1.1 p.example, 1.1 freshgate");
+        expected[0] = ("Via", "1.0 fred, 1.1 p.example, 1.1 freshgate-0000002a");
         check(&[("Via", "1.0 fred"), ("via", "1.1 p.example")], &[], &expected);
+    }
+
+    #[test]
+    fn who_comes_back_is_known_by_the_name_in_via() {
+        let own = pseudonym(42);
+        assert_eq!(own, "freshgate-0000002a");
+        let passed = |via: &'static str| has_passed(&request(&[("Via", "1.0 fred"), ("via", via)]).fields, &own);
+        for via in ["1.1 freshgate-0000002a", "1.1 p, HTTP/2  FreshGate-0000002A (a comment)", "2\tfreshgate-0000002a"]
+        {
+            assert!(passed(via), "{via}");
+        }
+        for via in
+            ["1.1 freshgate-0000002b", "1.1 freshgate-0000002a:80", "freshgate-0000002a", "1.1 p (freshgate-0000002a)"]
+        {
+            assert!(!passed(via), "{via}");
+        }
     }
 
     #[test]

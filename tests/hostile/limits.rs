@@ -3,7 +3,7 @@
 use crate::catalogue::octets;
 use crate::frames::{self, DATA, HEADERS, Raw, frame};
 use crate::origin::Talker;
-use crate::proxy::Proxy;
+use crate::proxy::{CACHED, Proxy};
 use crate::wire::Connection;
 use serde_json::{Value, json};
 use std::io::Read;
@@ -23,7 +23,7 @@ body = "32KiB"
 "#;
 
 /// A request, and what it is refused with.
-const REFUSED: [(&str, u16); 17] = [
+const REFUSED: [(&str, u16); 16] = [
     ("GET /a b HTTP/1.1\r\nHost: shop.test\r\n\r\n", 400),
     ("POST /a HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
     ("TRACE /a HTTP/1.1\r\nHost: shop.test\r\n\r\n", 405),
@@ -40,14 +40,14 @@ const REFUSED: [(&str, u16); 17] = [
     ("GET /a HTTP/1.1\r\nHost: shop.test\r\nX: ⟨4096 x⟩\r\n\r\n", 431),
     ("PUT /a HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
     ("GET /a HTTP/1.2\r\nHost: shop.test\r\n\r\n", 505),
-    ("GET /a HTTP/1.1\r\nHost: shop.test\r\nVia: ⟨9 1.1 freshgate,⟩\r\n\r\n", 508),
 ];
 
 #[test]
 fn every_refusal_has_its_answer_and_is_counted() {
     let talker = Talker::default();
     let proxy = Proxy::start(&format!("origin.url = \"{}\"\n{LIMITS}", talker.origin.url));
-    for (request, status) in REFUSED {
+    let back = format!("GET /a HTTP/1.1\r\nHost: shop.test\r\nVia: {}\r\n\r\n", via(&proxy, &talker));
+    for (request, status) in REFUSED.into_iter().chain([(back.as_str(), 508)]) {
         let mut client = proxy.connect();
         client.send(octets(request, ""));
         let answer = client.response();
@@ -65,6 +65,13 @@ fn every_refusal_has_its_answer_and_is_counted() {
     });
     assert_eq!(proxy.stats()["total"]["refused"], counted);
     shown_to_prometheus(&proxy, &counted);
+}
+
+/// What the proxy adds to `Via`.
+fn via(proxy: &Proxy, talker: &Talker) -> String {
+    assert_eq!(proxy.ask("OPTIONS /a", &[], "").status(), 200);
+    let asked = talker.asked();
+    asked[0].head.field("via").expect("a gateway names itself").to_owned()
 }
 
 /// Prometheus is told the same.
@@ -89,6 +96,7 @@ fn over_http_2_as_well() {
     let announced = [put.clone(), frames::section([("content-length", "32769")])].concat();
     let evil = frames::section([(":method", "GET"), (":scheme", "http"), (":authority", "evil.test"), (":path", "/a")]);
     let body: Vec<u8> = (0..3).flat_map(|_| frame(DATA, 0, 1, &[b'x'; 16384])).collect();
+    let back = via(&proxy, &talker);
     for (octets, outcome) in [
         (frame(HEADERS, 5, 1, &frames::head("TRACE", "/a")), "405"),
         (frame(HEADERS, 4, 1, &put), "408"),
@@ -97,7 +105,7 @@ fn over_http_2_as_well() {
         (frame(HEADERS, 5, 1, &frames::head("GET", &long)), "414"),
         (frame(HEADERS, 5, 1, &evil), "421"),
         (frame(HEADERS, 5, 1, &with(&[("x", "y"); 21])), "431"),
-        (frame(HEADERS, 5, 1, &with(&[("via", &"1.1 freshgate,".repeat(9))])), "508"),
+        (frame(HEADERS, 5, 1, &with(&[("via", &back)])), "508"),
     ] {
         let mut client = Raw::open(proxy.address, &[]);
         client.write(&octets).expect("it is open");
@@ -146,20 +154,43 @@ fn connections_are_counted_by_what_became_of_them() {
     assert_eq!(connections, &json!({ "opened": 1, "no-room": 1, "no-tls": 0, "idle": 1 }));
 }
 
-/// G6: the origin is the proxy itself by another address.
+/// G6: the origin is the proxy itself by another address, or another proxy of this kind whose origin is this one. Nothing
+/// waits for itself: neither a GET that would join the fetch it came from nor a POST whose turn it is; and one place at the
+/// origin is enough, since nothing goes round twice.
 #[test]
 fn a_loop_ends() {
-    let relay = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    let url = format!("http://{}", relay.local_addr().expect("it is bound"));
-    let proxy = Proxy::start(&format!("origin.url = \"{url}\"\norigin.response_timeout = \"2s\"\n"));
-    lead_to(relay, proxy.address);
-    for request in ["OPTIONS /a", "POST /a"] {
-        let answer = proxy.ask(request, &[], "");
-        assert_eq!(answer.status(), 508, "{request}: {answer:?}");
+    for others in 0..=1 {
+        let relay = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let back = format!("http://{}", relay.local_addr().expect("it is bound"));
+        let leading_to = |url: &str| {
+            let config = format!("origin.url = \"{url}\"\norigin.max_concurrent = 1\nserver.h2c = true\n{CACHED}");
+            Proxy::start(&config)
+        };
+        let proxy = leading_to(&back);
+        let circle: Vec<Proxy> = (0..others).map(|_| leading_to(&format!("http://{}", proxy.address))).collect();
+        lead_to(relay, circle.first().unwrap_or(&proxy).address);
+        for request in ["OPTIONS /a", "POST /a", "GET /a", "HEAD /a", "GET /plain", "HEAD /plain"] {
+            let answer = proxy.ask(request, &[], "");
+            assert_eq!(answer.status(), 508, "{request}: {answer:?}");
+        }
+        let mut client = Raw::open(proxy.address, &[]);
+        client.write(&frame(HEADERS, 5, 1, &frames::head("GET", "/a/2"))).expect("it is open");
+        assert_eq!(client.outcome(1), "508");
+        // Counted where it came back, once for each.
+        assert_eq!(proxy.stats()["total"]["refused"], json!({ "508": 7 }));
     }
-    // A GET that comes back joins the fetch that it came from, so that none of them gets an answer.
-    let answer = proxy.get("/a");
-    assert!(matches!(answer.status(), 502..=504 | 508), "{answer:?}");
+}
+
+/// One proxy of this kind in front of another is no loop.
+#[test]
+fn a_chain_is_no_loop() {
+    let talker = Talker::default();
+    let inner = Proxy::caching(&talker.origin.url);
+    let outer = Proxy::caching(&format!("http://{}", inner.address));
+    assert_eq!(outer.get("/a").status(), 200);
+    let asked = talker.asked();
+    let via = asked[0].head.field("via").expect("each names itself");
+    assert_eq!(via.matches("1.1 freshgate-").count(), 2, "{via}");
 }
 
 /// Whatever connects to `relay` is connected to `address`.
