@@ -2,10 +2,10 @@
 //! checked by Pingora; what is left are the rules that hold for every version.
 
 use crate::edge::head::{self, Arrival, Refusal, Rules, TOO_LONG};
-use crate::edge::lane::limited;
+use crate::edge::pace::Pace;
 use crate::edge::proxy::status_error;
 use crate::field::Fields;
-use crate::policy::Policy;
+use crate::pipeline::Pipeline;
 use crate::semantics::request::{Request, Version};
 use bytes::{Bytes, BytesMut};
 use pingora::http::RequestHeader;
@@ -88,17 +88,19 @@ fn authority(header: &RequestHeader, fields: &Fields, arrival: Arrival) -> Resul
 ///
 /// # Errors
 /// The client was too slow, or has gone.
-pub async fn body(session: &mut Session, announced: Option<u64>, policy: &Policy) -> pingora::Result<Body> {
+pub async fn body(session: &mut Session, announced: Option<u64>, pipeline: &Pipeline) -> pingora::Result<Body> {
+    let policy = &pipeline.policy;
     let (limit, hold) = (policy.server.limits.body, policy.origin.request_buffer);
-    let patience = limited(policy.server.limits.idle_timeout);
+    let pace = Pace::from(pipeline.clock.now(), policy.server.limits.idle_timeout);
     let mut body = BytesMut::new();
     if announced.is_some_and(|length| length > hold) {
         return Ok(Body::Long(Bytes::new()));
     }
     let late = |_| Error::new_down(ErrorType::ReadTimedout);
-    while let Some(octets) =
-        timeout(patience, session.read_request_body()).await.map_err(late)?.map_err(Error::into_down)?
-    {
+    loop {
+        let patience = pace.patience(body.len(), pipeline.clock.now());
+        let came = timeout(patience, session.read_request_body()).await.map_err(late)?;
+        let Some(octets) = came.map_err(Error::into_down)? else { break };
         body.extend_from_slice(&octets);
         if limit > 0 && body.len() as u64 > limit {
             return Ok(Body::Refused(TOO_LONG));

@@ -4,6 +4,7 @@
 use crate::edge::connections::{Connections, Event};
 use crate::edge::handover::{Extent, OneRequest};
 use crate::edge::head::{self, Arrival, Parsed, Received, Refusal, RequestBody, Rules, TOO_LONG};
+use crate::edge::pace::Pace;
 use crate::edge::proxy::{Handed, Proxy, UPGRADED_SILENCE, carried};
 use crate::edge::trace;
 use crate::edge::writer::{self, Recipient};
@@ -73,7 +74,7 @@ const LINGER_OCTETS: usize = 1024 * 1024;
 const LAST_CALL: Duration = Duration::from_millis(100);
 
 /// Zero means no limit.
-pub(super) fn limited(limit: Duration) -> Duration {
+fn limited(limit: Duration) -> Duration {
     if limit.is_zero() { Duration::MAX } else { limit }
 }
 
@@ -261,24 +262,25 @@ impl Lane {
 
     /// Reads a body of up to `request_buffer`.
     async fn body(&self, connection: &mut Connection, body: RequestBody) -> Body {
+        let pace = Pace::from(self.pipeline.clock.now(), self.pipeline.policy.server.limits.idle_timeout);
         match body {
             RequestBody::None => Body::Whole(Bytes::new()),
             RequestBody::Length(_) if !self.holds(body) => Body::Long,
             RequestBody::Length(length) => {
                 let length = usize::try_from(length).expect("request_buffer is held in memory");
                 while connection.buffer.len() < length {
-                    if let Some(failed) = self.more_body(connection).await {
+                    if let Some(failed) = self.more_body(connection, pace).await {
                         return failed;
                     }
                 }
                 Body::Whole(connection.buffer.split_to(length).freeze())
             }
-            RequestBody::Chunked => self.chunked_body(connection).await,
+            RequestBody::Chunked => self.chunked_body(connection, pace).await,
         }
     }
 
     /// The octets stay in the buffer until the end has come, so that a body that turns out long can be handed over.
-    async fn chunked_body(&self, connection: &mut Connection) -> Body {
+    async fn chunked_body(&self, connection: &mut Connection, pace: Pace) -> Body {
         let (limit, hold) = (self.pipeline.policy.server.limits.body, self.pipeline.policy.origin.request_buffer);
         let (mut chunks, mut body, mut at, mut ended) = (Chunked::default(), BytesMut::new(), 0, false);
         loop {
@@ -311,14 +313,15 @@ impl Lane {
                 connection.buffer.advance(at);
                 return Body::Whole(body.freeze());
             }
-            if let Some(failed) = self.more_body(connection).await {
+            if let Some(failed) = self.more_body(connection, pace).await {
                 return failed;
             }
         }
     }
 
-    async fn more_body(&self, connection: &mut Connection) -> Option<Body> {
-        match timeout(limited(self.pipeline.policy.server.limits.idle_timeout), connection.read()).await {
+    async fn more_body(&self, connection: &mut Connection, pace: Pace) -> Option<Body> {
+        let patience = pace.patience(connection.buffer.len(), self.pipeline.clock.now());
+        match timeout(patience, connection.read()).await {
             Ok(true) => None,
             Ok(false) => Some(Body::Gone),
             Err(_) => Some(Body::Refused(Refusal { status: 408, why: "The request's body took too long." })),

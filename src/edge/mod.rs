@@ -18,6 +18,7 @@ pub mod learn;
 pub mod listener;
 pub mod metrics;
 pub mod operator;
+pub mod pace;
 pub mod proxy;
 #[cfg(test)]
 mod sample;

@@ -419,7 +419,7 @@ impl Front {
             Class::Retrieve if !request.has_body => {
                 return http2::unless_gone(session, self.pipeline.retrieve(request, None)).await;
             }
-            Class::Mutate => match http2::body(session, announced, &self.pipeline.policy).await? {
+            Class::Mutate => match http2::body(session, announced, &self.pipeline).await? {
                 Body::Whole(body) => {
                     let mutated = http2::unless_gone(session, self.pipeline.mutate(request, body, None)).await;
                     return mutated.map(Handled::Answer);

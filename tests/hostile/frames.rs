@@ -1,21 +1,11 @@
 //! HTTP/2 as frames (RFC 9113), without a library that would know better.
 
 use crate::catalogue::{self, Frame};
+pub use crate::frame::*;
 use crate::wire::PATIENCE;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
-
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
-pub const CONTINUATION: u8 = 9;
 
 /// By their numbers (RFC 9113 §6).
 const KINDS: [&str; 10] = [
@@ -48,10 +38,6 @@ const ERRORS: [&str; 14] = [
     "INADEQUATE_SECURITY",
     "HTTP_1_1_REQUIRED",
 ];
-
-pub const END_STREAM: u8 = 1;
-pub const END_HEADERS: u8 = 4;
-pub const ACK: u8 = 1;
 
 /// A frame as it came.
 #[derive(Debug)]
@@ -100,6 +86,19 @@ impl Raw {
         self.stream.read_exact(&mut payload).ok()?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         Some(Came { kind: head[3], flags: head[4], stream, payload })
+    }
+
+    /// Whether anything comes within `bound` that is not about the connection alone.
+    pub fn speaks_within(&mut self, bound: Duration) -> bool {
+        self.stream.get_ref().set_read_timeout(Some(bound)).expect("a bound can be set");
+        let spoke = loop {
+            match self.stream.fill_buf() {
+                Ok([_, _, _, SETTINGS | PING | WINDOW_UPDATE, ..]) => drop(self.read()),
+                came => break came.is_ok(),
+            }
+        };
+        self.stream.get_ref().set_read_timeout(Some(PATIENCE)).expect("a bound can be set");
+        spoke
     }
 
     /// What becomes of `stream`: its final status, or how it, or the connection, ends.
@@ -174,12 +173,6 @@ fn a_status_is_read_out_of_a_field_section() {
     assert_eq!(status(b"\x48\x83\x69\x90\xff"), 431);
 }
 
-/// One frame as octets.
-pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a frame is short").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
 /// A frame of a row as octets.
 pub fn written(row: &Frame) -> Vec<u8> {
     let kind = KINDS.iter().position(|kind| *kind == row.kind).unwrap_or_else(|| panic!("no frame is a {}", row.kind));
@@ -192,36 +185,4 @@ pub fn written(row: &Frame) -> Vec<u8> {
     let fields = row.fields.iter().map(|[name, value]| (catalogue::octets(name, ""), catalogue::octets(value, "")));
     let payload = [section(fields), catalogue::octets(&row.payload, "")].concat();
     frame(kind, row.flags.unwrap_or(ending), row.stream, &payload)
-}
-
-/// Fields as literals without indexing (RFC 7541 §6.2.2), none of them Huffman-coded.
-pub fn section(fields: impl IntoIterator<Item = (impl AsRef<[u8]>, impl AsRef<[u8]>)>) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (name, value) in fields {
-        out.push(0);
-        for text in [name.as_ref(), value.as_ref()] {
-            put_length(&mut out, text.len());
-            out.extend_from_slice(text);
-        }
-    }
-    out
-}
-
-/// An integer with a prefix of seven bits (RFC 7541 §5.1).
-fn put_length(out: &mut Vec<u8>, length: usize) {
-    if length < 127 {
-        return out.push(u8::try_from(length).expect("it is short"));
-    }
-    out.push(127);
-    let mut rest = length - 127;
-    while rest >= 128 {
-        out.push(u8::try_from(rest % 128).expect("a remainder is short") | 128);
-        rest /= 128;
-    }
-    out.push(u8::try_from(rest).expect("what is left is short"));
-}
-
-/// The head of a request for `path`.
-pub fn head(method: &str, path: &str) -> Vec<u8> {
-    section([(":method", method), (":scheme", "http"), (":authority", "shop.test"), (":path", path)])
 }

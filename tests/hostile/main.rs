@@ -8,6 +8,7 @@
 mod catalogue;
 mod configurations;
 mod floods;
+mod frame;
 mod frames;
 mod limits;
 mod operators;

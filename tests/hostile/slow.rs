@@ -1,12 +1,12 @@
 //! Slow clients (A31, A38, A39): each wait for a client has a bound, and an answer where a request had begun.
 
 use crate::catalogue::octets;
-use crate::frames::{self, CONTINUATION, HEADERS, Raw, frame};
+use crate::frames::{self, CONTINUATION, DATA, HEADERS, Raw, frame};
 use crate::now;
 use crate::origin::Talker;
 use crate::proxy::Proxy;
 use crate::wire::{Connection, PATIENCE};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, ErrorKind, Read, Write};
 use std::time::Duration;
 
 fn hurried(talker: &Talker) -> Proxy {
@@ -47,6 +47,56 @@ fn a_head_that_drips() {
     assert_eq!(proxy.get("/fine").status(), 200);
     assert!(talker.asked().is_empty());
     assert_eq!(proxy.stats()["total"]["refused"]["408"], 1);
+}
+
+/// An octet now and then is no progress: the body is waited for in all, not from octet to octet.
+#[test]
+fn a_body_that_drips() {
+    let talker = Talker::default();
+    let proxy = hurried(&talker);
+    let chunks = "1\r\nx\r\n".repeat(100);
+    for (framing, body) in [("Content-Length: 600", "x".repeat(600)), ("Transfer-Encoding: chunked", chunks)] {
+        let began = now();
+        let mut client = proxy.connect();
+        client.send(format!("PUT /a HTTP/1.1\r\nHost: shop.test\r\n{framing}\r\n\r\n"));
+        let answer = dripped(&mut client, body.bytes());
+        assert!(answer.starts_with(b"HTTP/1.1 408 "), "{framing}: {}", answer.escape_ascii());
+        assert!(now().since(began) >= Duration::from_secs(1), "a while is everybody's");
+    }
+    assert_eq!(proxy.stats()["total"]["refused"]["408"], 2);
+
+    let mut http2 = Raw::open(proxy.address, &[]);
+    http2.write(&frame(HEADERS, 4, 1, &frames::head("PUT", "/a"))).expect("it is open");
+    let dripped = (0..600).any(|_| {
+        http2.write(&frame(DATA, 0, 1, b"x")).expect("the connection stays open");
+        http2.speaks_within(DRIP)
+    });
+    assert!(dripped);
+    assert_eq!(http2.outcome(1), "408");
+    proxy.program.prints(|line| line.contains("detail=refused").then_some(()));
+    assert!(talker.asked().is_empty());
+}
+
+/// A slow uplink is no attack, however long it takes.
+#[test]
+fn a_body_that_is_slow_and_makes_progress() {
+    const LENGTH: usize = 100_000;
+    let talker = Talker::default();
+    let proxy = hurried(&talker);
+    let (began, mut sent) = (now(), 0);
+    let mut client = proxy.connect();
+    client.send(format!("PUT /a HTTP/1.1\r\nHost: shop.test\r\nContent-Length: {LENGTH}\r\n\r\n"));
+    client.reader.get_ref().set_read_timeout(Some(DRIP)).expect("a bound can be set");
+    while now().since(began) < Duration::from_millis(1500) {
+        client.send([b'x'; 1000]);
+        sent += 1000;
+        let silent = client.reader.fill_buf().expect_err("nothing is said to half a body");
+        assert_eq!(silent.kind(), ErrorKind::WouldBlock);
+    }
+    client.reader.get_ref().set_read_timeout(Some(PATIENCE)).expect("a bound can be set");
+    client.send(vec![b'x'; LENGTH - sent]);
+    assert_eq!(client.response().status(), 200);
+    assert_eq!(talker.asked()[0].body.len(), LENGTH);
 }
 
 #[test]
