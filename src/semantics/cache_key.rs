@@ -174,13 +174,13 @@ impl Parts {
             names.dedup();
             return self.add(&names.join(&b","[..]));
         }
-        if !fields.contains(name) {
+        if fields.get_alike(name).next().is_none() {
             return self.add(b"-");
         }
         self.add(b"=");
         let mut members = Parts { bytes: Vec::new() };
         let any_case = CASE_INSENSITIVE.contains(&name);
-        for member in crate::field::list(fields.get_all(name)) {
+        for member in crate::field::list(fields.get_alike(name)) {
             match any_case {
                 true => members.add(&member.to_ascii_lowercase()),
                 false => members.add(member),
