@@ -244,7 +244,8 @@ impl Process {
         let shared = Admin { log: pipeline.changes.clone(), operations: operator.clone(), metrics };
         // The public listeners are bound and take connections already: whoever can ask is told so.
         operator.enter(Phase::Serving);
-        let admin = tokio::spawn(admin::serve(admin, admin::router(shared), std::future::pending()));
+        let patience = operator.pipeline.policy.server.limits.header_timeout;
+        let admin = tokio::spawn(admin::serve(admin, admin::router(shared), patience));
         let teller = operator.learned.clone().map(|learned| tokio::spawn(tell(learned)));
         let draining = tokio::spawn(drain(operator, stopped.clone()));
         listeners.serve(pipeline, connections, stopped).await;

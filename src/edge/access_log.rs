@@ -43,8 +43,13 @@ pub fn line(exchange: &Exchange, route: &str) -> String {
         route,
         method: &exchange.method,
         path,
-        // What has no name may be a token as a whole.
-        query: query.split('&').filter_map(|p| p.split_once('=')).map(|(name, _)| name).collect(),
+        // What has no name may be a token as a whole, padding of base64 at its end.
+        query: query
+            .split('&')
+            .filter_map(|parameter| parameter.split_once('='))
+            .filter(|(_, value)| !value.trim_matches('=').is_empty())
+            .map(|(name, _)| name)
+            .collect(),
         status: exchange.status,
         cache_status: exchange.cache_status.to_string(),
         origin_requests: exchange.origin_requests,
@@ -120,6 +125,14 @@ mod tests {
                 r#""origin_requests":1,"origin_bytes":100,"sent_bytes":100,"latency_ms":5.0}"#
             )
         );
+    }
+
+    #[test]
+    fn a_query_that_may_be_a_token_as_a_whole_has_no_names() {
+        let mut exchange = sample::exchange(CacheStatus::Hit { ttl: 12, detail: None });
+        exchange.target = "/a?c2VjcmV0&c2VjcmV0=&c2VjcmV0==&page=2&filter==".to_owned();
+        let line = line(&exchange, "a");
+        assert!(line.contains(r#""query":["page"]"#), "{line}");
     }
 
     #[test]

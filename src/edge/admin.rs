@@ -7,6 +7,7 @@ use super::dashboard;
 use super::learn;
 use super::metrics::{Metrics, Stats, StoreFigures};
 use super::shown_policy;
+use super::writer;
 use crate::changes::log::{Log, Since};
 use crate::clock::Timestamp;
 pub use crate::pipeline::purge::Selector;
@@ -25,12 +26,19 @@ use http::header::{
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{StatusCode, Uri};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
 
 /// What the admin listener asks of the rest of the process.
 pub trait Operations: Send + Sync {
@@ -158,16 +166,40 @@ pub fn router(admin: Admin) -> Router {
         .with_state(admin)
 }
 
-/// Serves until `shutdown` ends, then finishes what is in flight.
-///
-/// # Errors
-/// The listener failed.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+/// Connections at once; further ones wait to be accepted. Who holds them must not take the files of the public listener.
+const CONNECTIONS: usize = 256;
+
+/// How long a connection lasts, however it is used: who takes no answers would else keep it for ever.
+const LONGEST: Duration = Duration::from_secs(10 * 60);
+
+/// Serves without end. A client that says nothing, or not all of a head, is waited for as long as one of the public
+/// listener's: `header_timeout`, where zero means no limit.
+pub async fn serve(listener: TcpListener, router: Router, header_timeout: Duration) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(Some(header_timeout).filter(|limit| !limit.is_zero()));
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let place = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, mostly: accepting at once again would spin.
+                tracing::warn!(%error, "an operator's connection could not be accepted");
+                sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        tokio::spawn(async move {
+            let _place = place;
+            let mut connection = pin!(connection);
+            if timeout(LONGEST, connection.as_mut()).await.is_err() {
+                connection.as_mut().graceful_shutdown();
+                // What is left of it is not worth a word.
+                drop(timeout(writer::STALL, connection).await);
+            }
+        });
+    }
 }
 
 async fn page() -> Response {
@@ -691,20 +723,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn serves_over_a_socket_until_told_to_end() {
+    async fn serves_over_a_socket() {
         let (admin, _) = admin(Token::Open, Phase::Serving);
         admin.metrics.record(&sample::exchange(CacheStatus::Hit { ttl: 1, detail: None }));
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let served = tokio::spawn(serve(listener, router(admin), async { drop(ended.await) }));
+        let served = tokio::spawn(serve(listener, router(admin), Duration::ZERO));
         let asked = tokio::task::spawn_blocking(move || {
             ureq::get(format!("http://{address}/stats")).call().and_then(|mut answer| answer.body_mut().read_json())
         });
         let answer: Value = asked.await.expect("the client does not panic").expect("/stats answers");
         let answer: StatsAnswer = serde_json::from_value(answer).expect("as it is documented");
         assert_eq!(answer.stats.total.counts.hits, 1);
-        drop(end);
-        served.await.expect("serving does not panic").expect("the listener did not fail");
+        served.abort();
     }
 }

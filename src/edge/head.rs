@@ -170,6 +170,9 @@ impl Line<'_> {
 /// What a body over `server.limits.body` is answered with, whether its length was announced or turned out.
 pub const TOO_LONG: Refusal = refusal(413, "The request's body is longer than is taken here.");
 
+/// What a Content-Length that can be read in two ways is answered with.
+pub const ODD_LENGTH: Refusal = refusal(400, "Content-Length has to be one number, on one line.");
+
 const TOO_MANY_LINES: Refusal = refusal(431, "The request has more header lines than are read here.");
 
 fn malformed(error: httparse::Error, buffer: &[u8]) -> Refusal {
@@ -202,8 +205,7 @@ fn too_long(buffer: &[u8], length: usize, limits: &Limits) -> Option<Refusal> {
 
 /// RFC 9112 §6.1, §6.3: a length that can be read in one way only.
 fn request_body(method: &str, fields: &Fields, http11: bool) -> Result<RequestBody, Refusal> {
-    let length = message::content_length(fields)
-        .map_err(|_| refusal(400, "Content-Length has to be one number, on one line."))?;
+    let length = message::content_length(fields).map_err(|_| ODD_LENGTH)?;
     match (message::is_chunked(fields), length) {
         (Some(_), _) if !http11 => Err(refusal(400, "Transfer-Encoding does not exist in HTTP/1.0.")),
         (Some(_), Some(_)) => Err(refusal(400, "Content-Length and Transfer-Encoding exclude each other.")),
@@ -245,8 +247,11 @@ fn drop_nominated(fields: &mut Fields, upgrades: bool) {
     });
 }
 
-/// RFC 9110 §10.1.1: 100-continue is the only expectation there is; HTTP/1.0 has none.
-fn expectation(fields: &Fields, http11: bool) -> Result<bool, Refusal> {
+/// RFC 9110 §10.1.1: 100-continue is the only expectation there is; HTTP/1.0 has none. Says whether it is there.
+///
+/// # Errors
+/// There is another.
+pub fn expectation(fields: &Fields, http11: bool) -> Result<bool, Refusal> {
     let mut members = field::list(fields.get_all("expect")).filter(|_| http11).peekable();
     let expects = members.peek().is_some();
     if members.all(|member| member.eq_ignore_ascii_case(b"100-continue")) {

@@ -5,6 +5,7 @@ use crate::edge::head::{self, Arrival, Refusal, Rules, TOO_LONG};
 use crate::edge::pace::Pace;
 use crate::edge::proxy::status_error;
 use crate::field::Fields;
+use crate::message;
 use crate::pipeline::Pipeline;
 use crate::semantics::request::{Request, Version};
 use bytes::{Bytes, BytesMut};
@@ -31,6 +32,13 @@ pub fn request(header: &RequestHeader, has_body: bool, rules: Rules<'_>, arrival
         return Err(Refusal { status: 414, why: "The request's target is longer than is read here." });
     }
     let mut fields = fields(header);
+    // "A field value MUST NOT start or end with an ASCII whitespace character" (RFC 9113 §8.2.1): over HTTP/1.1 the origin
+    // would read another value than the one that is keyed.
+    if header.headers.values().any(|value| value.as_bytes().trim_ascii() != value.as_bytes()) {
+        return Err(Refusal { status: 400, why: "A header value begins or ends with white space." });
+    }
+    message::content_length(&fields).map_err(|_| head::ODD_LENGTH)?;
+    head::expectation(&fields, true)?;
     if rules.limits.header_count > 0 && fields.len() > rules.limits.header_count {
         return Err(Refusal { status: 431, why: "The request has more header lines than are read here." });
     }

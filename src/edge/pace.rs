@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn what_drips_has_one_as_well() {
-        check(0, 20, 40);
-        check(400, 61, 0);
+        check(500, 21, 40);
+        check(500, 61, 0);
         check(1000, 90, 0);
     }
 

@@ -135,6 +135,11 @@ impl Fields {
         self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
+    /// The values of all lines that may be read as `name` ([`is_alike`]), in order.
+    pub fn get_alike<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f [u8]> + 'f {
+        self.iter().filter(move |(other, _)| is_alike(other, name)).map(|(_, value)| value)
+    }
+
     /// Whether a line of `name` is there.
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
@@ -192,6 +197,13 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
         fields.lines.shrink_to_fit();
         fields
     }
+}
+
+/// Whether some origins read `name` as `known`: gateways after CGI turn each hyphen of a name into `_` (RFC 3875 §4.1.18),
+/// and take `X_Forwarded_Host` for `X-Forwarded-Host`. Whatever a field decides, it decides in that spelling too.
+pub fn is_alike(name: &[u8], known: &str) -> bool {
+    let folded = |octet: &u8| if *octet == b'_' { b'-' } else { octet.to_ascii_lowercase() };
+    name.len() == known.len() && name.iter().map(folded).eq(known.as_bytes().iter().map(folded))
 }
 
 /// The members of a comma-separated list (RFC 9110 §5.6.1) over all lines, without surrounding white space; empty
@@ -263,6 +275,16 @@ mod tests {
     fn check_list(lines: &[&str], members: &[&str]) {
         let found: Vec<_> = list(lines.iter().map(|l| l.as_bytes())).map(|m| str::from_utf8(m).unwrap()).collect();
         assert_eq!(found, members);
+    }
+
+    #[test]
+    fn a_name_is_read_as_cgi_reads_it() {
+        for name in ["x-api-key", "X-Api-Key", "X_API_KEY", "x_api-key"] {
+            assert!(is_alike(name.as_bytes(), "x-api-key") && is_alike(name.as_bytes(), "x_api_key"), "{name}");
+        }
+        for name in ["x-api-keys", "x.api.key", "xapikey", ""] {
+            assert!(!is_alike(name.as_bytes(), "x-api-key"), "{name}");
+        }
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Verifier {
     fn token<'f>(&'f self, fields: &'f Fields) -> Result<&'f str, Rejected> {
         let token = match &self.jwt.from {
             Credential::Field(name) if name == "authorization" => bearer(only(fields.get_all(name))?)?,
-            Credential::Field(name) => only(fields.get_all(name))?,
+            Credential::Field(name) => only(fields.get_alike(name))?,
             Credential::Cookie(name) => only(fields.get_all("cookie").flat_map(|line| super::cookies(line, name)))?,
         };
         if token.len() > LONGEST {

@@ -116,7 +116,7 @@ impl Identity {
                 fields.get_all("cookie").any(|line| has_another_cookie(line, token))
             }
             (credential, from) if credential == from => false,
-            (Credential::Field(name), _) => fields.contains(name),
+            (Credential::Field(name), _) => fields.get_alike(name).next().is_some(),
             (Credential::Cookie(name), _) => fields.get_all("cookie").any(|line| cookies(line, name).next().is_some()),
         };
         self.credentials.iter().any(another)
@@ -149,7 +149,7 @@ impl Identity {
                 mac.update(value);
             };
             match credential {
-                Credential::Field(name) => fields.get_all(name).for_each(&mut add),
+                Credential::Field(name) => fields.get_alike(name).for_each(&mut add),
                 Credential::Cookie(name) => {
                     fields.get_all("cookie").flat_map(|line| cookies(line, name)).for_each(&mut add);
                 }
@@ -199,6 +199,14 @@ mod tests {
     fn no_credential_is_the_anonymous_caller() {
         let identity = identity(&["authorization", "cookie:session"]);
         assert_eq!(identity.caller(&fields(&[("Accept", "x"), ("Cookie", "theme=dark")])), Caller::Anonymous);
+    }
+
+    #[test]
+    fn a_credential_is_one_in_each_spelling_that_an_origin_may_read_as_its_name() {
+        let identity = identity(&["x-api-key"]);
+        let caller = |name: &'static str, value| identity.caller(&fields(&[(name, value)]));
+        assert_eq!(caller("X_Api_Key", "a"), caller("X-Api-Key", "a"));
+        assert_ne!(caller("X_API_KEY", "a"), caller("X_API_KEY", "b"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A request that may be answered from the store, with everything that its head and its route decide about it.
 
 use crate::clock::Timestamp;
-use crate::field::Fields;
+use crate::field::{self, Fields};
 use crate::identity::Who;
 use crate::identity::acceptance::Admission;
 use crate::origin::{Ask, Sending};
@@ -16,6 +16,10 @@ use crate::semantics::validation::Condition;
 use crate::store::Place;
 use crate::store::fences::Slots;
 use std::sync::{Arc, OnceLock};
+
+/// Fields that are evaluated against what comes back, and not by the origin.
+const ANSWERED_HERE: [&str; 6] =
+    ["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
 
 /// Made once per request; a detached fetch shares it.
 pub struct Subject {
@@ -179,9 +183,7 @@ impl Subject {
     /// client's own preconditions stay here, since they are evaluated against what comes back.
     pub fn ask(&self, pipeline: &Pipeline, condition: Option<&Condition>) -> Ask {
         let mut fields = pipeline.forwarded_fields(&self.request);
-        for name in ["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"] {
-            fields.remove(name);
-        }
+        fields.retain(|name, _| !ANSWERED_HERE.iter().any(|here| field::is_alike(name, here)));
         if fields.get("host").is_some_and(|host| host != self.request.authority.as_bytes()) {
             // All its spellings are one key (RFC 9110 §4.2.3): none of them may shape what the others are answered.
             fields.set("Host", self.request.authority.clone());
@@ -189,7 +191,8 @@ impl Subject {
         let route = self.route(pipeline);
         if matches!(route.freshness, Freshness::For(_)) {
             // The identity form is what is hashed and kept.
-            fields.set("Accept-Encoding", "identity");
+            fields.retain(|name, _| !field::is_alike(name, "accept-encoding"));
+            fields.push("Accept-Encoding", "identity");
         }
         if let Some(condition) = condition {
             condition.write_to(&mut fields);

@@ -175,14 +175,14 @@ impl Parts {
             names.dedup();
             return self.add(&names.join(&b","[..]));
         }
-        if !fields.contains(name) {
+        if fields.get_alike(name).next().is_none() {
             return self.add(b"-");
         }
         self.add(b"=");
         let mut members = Parts { bytes: Vec::new() };
         let any_case = CASE_INSENSITIVE.contains(&name);
         let is_list = any_case || name == "accept";
-        for member in field::members(fields.get_all(name)).filter(|member| !(is_list && member.is_empty())) {
+        for member in field::members(fields.get_alike(name)).filter(|member| !(is_list && member.is_empty())) {
             match any_case {
                 true => members.add(&member.to_ascii_lowercase()),
                 false => members.add(member),

@@ -106,13 +106,19 @@ pub fn has_passed(fields: &Fields, own: &str) -> bool {
 
 /// Whether a field of the request may reach the origin: from a client that is not trusted, what claims to be a proxy's
 /// word (`Forwarded`, `X-Forwarded-Prefix` and the like) may not. An origin that went by another URL, or another host, than
-/// the one a response is stored under would answer for the one under the name of the other.
+/// the one a response is stored under would answer for the one under the name of the other. No proxy writes such a name
+/// with `_`: that comes from a client, through whatever proxy it comes.
 pub fn is_believed(name: &[u8], request: &Request, trusted: &[IpNet]) -> bool {
     let own = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
-    let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
-    let begins = |beginning: &[u8]| name.get(..beginning.len()).is_some_and(|b| b.eq_ignore_ascii_case(beginning));
-    let forwarding = is(&"forwarded") || begins(b"x-forwarded-") || ASKED.iter().any(is);
-    !forwarding || own.iter().any(is) || is_trusted(request.client, trusted)
+    let begins = |beginning: &str| name.get(..beginning.len()).is_some_and(|b| field::is_alike(b, beginning));
+    let alike = |known: &&str| field::is_alike(name, known);
+    let forwarding = alike(&"forwarded") || begins("x-forwarded-") || ASKED.iter().any(alike);
+    let spelt = !name.contains(&b'_');
+    if !spelt && HOP_BY_HOP.iter().any(alike) {
+        // What frames this message is said in the one spelling that is read here.
+        return false;
+    }
+    !forwarding || spelt && (own.iter().any(alike) || is_trusted(request.client, trusted))
 }
 
 /// What a trusted proxy's request is told apart by beside its own URI: what it says of the one that its client asked,
@@ -277,6 +283,10 @@ mod tests {
                 ("X-Original-URL", "/admin"),
                 ("X-Rewrite-URL", "/admin"),
                 ("X-Host", "evil.example"),
+                ("X_Forwarded_Host", "evil.example"),
+                ("x_original_url", "/admin"),
+                ("Transfer_Encoding", "chunked"),
+                ("Content_Length", "30"),
             ],
             &["10.0.0.0/8"],
             &[OWN[1], OWN[2], OWN[3], OWN[0]],
@@ -292,6 +302,9 @@ mod tests {
                 ("X-Forwarded-Host", "shop.test"),
                 ("X-Forwarded-Prefix", "/admin"),
                 ("X-Original-URL", "/shop"),
+                ("X_Forwarded-Host", "evil.test"),
+                ("X_Host", "evil.test"),
+                ("X_Request_Id", "1"),
             ],
             &["192.0.2.0/24"],
             &[
@@ -300,6 +313,7 @@ mod tests {
                 ("X-Forwarded-Host", "shop.test"),
                 ("X-Forwarded-Prefix", "/admin"),
                 ("X-Original-URL", "/shop"),
+                ("X_Request_Id", "1"),
                 OWN[0],
             ],
         );

@@ -78,7 +78,7 @@ const SAFE: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
 /// The methods that frameworks let a field put in place of the request's own.
 pub fn overrides(fields: &Fields) -> impl Iterator<Item = &[u8]> {
     let names = ["x-http-method-override", "x-http-method", "x-method-override"];
-    let named = names.into_iter().flat_map(|name| fields.get_all(name));
+    let named = names.into_iter().flat_map(|name| fields.get_alike(name));
     named.map(<[u8]>::trim_ascii).filter(|method| !method.is_empty())
 }
 

@@ -18,6 +18,26 @@ fn purge(body: &str) -> String {
     request("POST /purge", &["Host: localhost", "Content-Type: application/json"], body)
 }
 
+/// They hold files that the public listener needs, and no token is asked for before a head has come.
+#[test]
+fn connections_on_which_nothing_is_asked_are_closed() {
+    let talker = Talker::default();
+    let proxy =
+        Proxy::start(&format!("origin.url = \"{}\"\nserver.limits.header_timeout = \"1s\"\n", talker.origin.url));
+    for begun in ["", "GET /stats HTTP/1.1\r\nHost: local"] {
+        let mut connection = Connection::open(proxy.admin);
+        connection.send(begun);
+        assert!(connection.is_closed(), "{begun:?}");
+    }
+    let mut idle = Connection::open(proxy.admin);
+    idle.ask("GET /healthz", &["Host: localhost"], "");
+    assert_eq!(idle.response().status(), 200);
+    assert!(idle.is_closed());
+    // More than there may be at once, at the same time: others wait until those have gone, and are heard then.
+    let _silent: Vec<Connection> = (0..300).map(|_| Connection::open(proxy.admin)).collect();
+    assert_eq!(told(proxy.admin, "GET /healthz", &[]).status(), 200);
+}
+
 fn told(admin: SocketAddr, line: &str, fields: &[&str]) -> Response {
     let mut connection = Connection::open(admin);
     connection.ask(line, &[&["Host: localhost"], fields].concat(), "");

@@ -982,6 +982,8 @@ fn the_token_may_stand_alone_in_another_field_or_in_one_cookie() {
     check_lines(field(), &[("X-Api-Key", good.clone())], Ok(()));
     check_lines(field(), &[("X-Api-Key", format!("Bearer {good}"))], Err(Rejected::Malformed));
     check_lines(field(), &[("X-Api-Key", good.clone()), ("x-api-key", good.clone())], Err(Rejected::Repeated));
+    // Some origins read both names as one.
+    check_lines(field(), &[("X-Api-Key", good.clone()), ("X_Api_Key", "another".to_owned())], Err(Rejected::Repeated));
     check_lines(field(), &[("Authorization", format!("Bearer {good}"))], Err(Rejected::Absent));
 
     let cookie = || Credential::Cookie("session".into());
