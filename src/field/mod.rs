@@ -153,7 +153,10 @@ impl Fields {
     /// The same lines in memory of just their size.
     #[must_use]
     pub fn compact(&self) -> Fields {
-        self.iter().collect()
+        let octets = self.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let mut compact = Fields::new().with_room(self.len(), octets);
+        self.iter().for_each(|(name, value)| compact.push(name, value));
+        compact
     }
 
     /// How many octets the lines, names and values, take in memory, and how many their places do.
@@ -189,12 +192,9 @@ impl fmt::Debug for Fields {
 }
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
-    /// In memory of just their size.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(lines: I) -> Self {
         let mut fields = Fields::new();
         lines.into_iter().for_each(|(name, value)| fields.push(name, value));
-        fields.text.shrink_to_fit();
-        fields.lines.shrink_to_fit();
         fields
     }
 }
