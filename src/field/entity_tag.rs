@@ -1,6 +1,7 @@
 //! Entity-tags (RFC 9110 §8.8.3), and the lists of them that preconditions carry (RFC 9110 §13.1).
 
 use super::Fields;
+use super::opaque::Opaque;
 use bytes::Bytes;
 
 /// One entity-tag. Compared only by [`strongly_matches`](Self::strongly_matches) and
@@ -9,14 +10,14 @@ use bytes::Bytes;
 pub struct EntityTag {
     pub weak: bool,
     /// The opaque-tag without its quotes; may hold obs-text.
-    pub opaque: Bytes,
+    pub opaque: Opaque,
 }
 
 impl EntityTag {
     /// Reads exactly one entity-tag, white space not included. `W/` is case-sensitive.
     pub fn parse(text: &[u8]) -> Option<EntityTag> {
         let (weak, opaque) = split(text)?;
-        Some(EntityTag { weak, opaque: Bytes::copy_from_slice(opaque) })
+        Some(EntityTag { weak, opaque: opaque.into() })
     }
 
     /// The entity-tag in the only ETag line; of two nobody knows which one names the content, so they are none.
@@ -212,7 +213,7 @@ mod tests {
             ("\"ü\"", false, "ü"),
             ("\"W/\"", false, "W/"),
         ] {
-            assert_eq!(tag(text), EntityTag { weak, opaque: Bytes::from(opaque) }, "{text}");
+            assert_eq!(tag(text), EntityTag { weak, opaque: opaque.into() }, "{text}");
         }
     }
 
@@ -365,7 +366,7 @@ mod tests {
         fn what_is_printed_is_read_back(
             weak: bool, opaque in vec(any::<u8>().prop_filter("etagc", is_etagc), 0..40),
         ) {
-            let tag = EntityTag { weak, opaque: Bytes::from(opaque) };
+            let tag = EntityTag { weak, opaque: opaque.into() };
             prop_assert_eq!(EntityTag::parse(&tag.to_bytes()), Some(tag));
         }
 

@@ -12,6 +12,7 @@ pub mod entity_tag;
 #[cfg(test)]
 pub(crate) mod hostile;
 pub mod max_forwards;
+pub mod opaque;
 pub mod range;
 pub mod retry_after;
 pub mod targeted;

@@ -87,7 +87,7 @@ pub fn acceptable(request: &Fields, made: &[Coding]) -> Vec<Coding> {
 fn entity_tag(validator: &Validator, coding: Coding) -> Option<EntityTag> {
     match validator {
         Validator::Computed(tag) => {
-            let opaque = [&tag.opaque, b"-".as_slice(), coding.token().as_bytes(), VERSION].concat();
+            let opaque = [&*tag.opaque, b"-".as_slice(), coding.token().as_bytes(), VERSION].concat();
             Some(EntityTag { weak: tag.weak, opaque: opaque.into() })
         }
         Validator::Origin(tag) => Some(tag.clone()),
@@ -104,7 +104,6 @@ mod tests {
     use super::*;
     use crate::policy::Coding::{Br, Gzip, Zstd};
     use crate::semantics::sample::{fields, fresh, plain};
-    use bytes::Bytes;
 
     const JSON: (&str, &str) = ("Content-Type", "application/json; charset=utf-8");
 
@@ -130,7 +129,7 @@ mod tests {
     #[test]
     fn what_is_not() {
         let json = fields(&[JSON]);
-        let (ours, tag) = (Validator::Absent, |weak| Validator::Origin(EntityTag { weak, opaque: Bytes::from("v") }));
+        let (ours, tag) = (Validator::Absent, |weak| Validator::Origin(EntityTag { weak, opaque: "v".into() }));
         assert!(is_recodable(200, &json, &ours, WORTH_IT, &fresh()));
         assert!(is_recodable(200, &json, &tag(true), WORTH_IT, &fresh()));
         assert!(!is_recodable(200, &json, &tag(false), WORTH_IT, &fresh()));
@@ -162,7 +161,7 @@ mod tests {
 
     #[test]
     fn each_form_has_its_entity_tag() {
-        let tag = |weak, opaque: &'static str| EntityTag { weak, opaque: Bytes::from(opaque) };
+        let tag = |weak, opaque: &'static str| EntityTag { weak, opaque: opaque.into() };
         let computed = Validator::Computed(tag(false, "fg1-x"));
         assert_eq!(entity_tag(&computed, Gzip), Some(tag(false, "fg1-x-gzip1")));
         assert_eq!(entity_tag(&computed, Br), Some(tag(false, "fg1-x-br1")));

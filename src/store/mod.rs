@@ -440,9 +440,9 @@ fn weight(name: &Name, held: &Held) -> usize {
         Held::Response(stored) => {
             let Stored { slots, place, response, since, .. } = &**stored;
             let [text, lines] = response.fields.size();
-            let tag = response.validator.entity_tag().map_or(0, |tag| tag.opaque.len());
+            let tag = response.validator.entity_tag().map_or(0, |tag| tag.opaque.apart());
             let place = [place.path.len(), place.query.len(), place.id.as_ref().map_or(0, String::len)];
-            let since = since.as_ref().map_or(0, |seen| seen.tag.opaque.len());
+            let since = since.as_ref().map_or(0, |seen| seen.tag.opaque.apart());
             [COUNTS + size_of::<Stored>(), text, lines, response.reason.len(), tag, since]
                 .into_iter()
                 .chain(place)
@@ -455,7 +455,7 @@ fn weight(name: &Name, held: &Held) -> usize {
         }
         Held::Body(body) => allocated(body.len()),
         Held::Unstorable { seen: Some(seen), .. } => {
-            allocated(COUNTS + size_of::<Seen>()) + allocated(seen.tag.opaque.len()) + allocated(2 * COUNTS)
+            allocated(COUNTS + size_of::<Seen>()) + allocated(seen.tag.opaque.apart())
         }
         Held::Futile | Held::Unstorable { seen: None, .. } => 0,
     };
@@ -748,9 +748,9 @@ mod tests {
             Held::Response(Arc::new(Stored { response, since: None, outdated: false, slots, mark, place: place(path) }))
         };
         let base = weight(&name, &stored(&[], "/a"));
-        // What is stored and its one line, Date; that line's octets and its place, the entity-tag, the path, the fences.
+        // What is stored and its one line, Date; that line's octets and its place, the path, the fences.
         let entry = allocated(16 + key("/", 0).size()) + allocated(16 + size_of::<Stored>());
-        assert_eq!(base, entry + 48 + 16 + 32 + 16 + 48 + OVERHEAD);
+        assert_eq!(base, entry + 48 + 16 + 16 + 48 + OVERHEAD);
         let more =
             |weight: usize, low: usize| assert!((low..2 * low).contains(&(weight - base)), "{weight} and {base}");
         more(weight(&long, &stored(&[], "/a")), 200);
@@ -770,7 +770,7 @@ mod tests {
         assert_eq!(weight(&body, &unstorable), OVERHEAD);
         let seen = storing::Seen::of(storable("body", &[]).response()).map(Arc::new);
         let unstorable = Held::Unstorable { why: Unstorable::Streams(Detail::Streaming), until: 0, seen };
-        assert_eq!(weight(&body, &unstorable), allocated(16 + size_of::<Seen>()) + 32 + 32 + OVERHEAD);
+        assert_eq!(weight(&body, &unstorable), allocated(16 + size_of::<Seen>()) + OVERHEAD);
     }
 
     #[test]
