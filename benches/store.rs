@@ -85,7 +85,6 @@ fn held(now: Timestamp) -> (Request, Response) {
         content_length: 2048,
         validator: Validator::Computed(entity_tag),
         modified: Modified::Computed { date: HttpDate(now.wall_seconds()), first_seen: HttpDate(now.wall_seconds()) },
-        request_time: now,
         response_time: now,
         initial_age: Duration::ZERO,
         aged: false,

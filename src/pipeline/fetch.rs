@@ -259,7 +259,7 @@ impl Fetch {
         let route = self.subject.route(&self.pipeline);
         let response =
             validation::freshen(&stored.response, &head.fields, route, request_time, response_time).ok_or(Mismatch)?;
-        Ok(self.vouched_for((stored, body), response, head, ticket))
+        Ok(self.vouched_for((stored, body), response, head, ticket, request_time))
     }
 
     /// Freshening with HEAD (RFC 9111 §4.3.5): "the cache SHOULD update the stored response as described below; otherwise, the
@@ -282,7 +282,7 @@ impl Fetch {
                 validation::freshen_by_head(stored, condition, fields, route, request_time, response_time)
             });
             if let Some(response) = freshened {
-                return self.vouched_for((stored, body), response, &head, ticket);
+                return self.vouched_for((stored, body), response, &head, ticket, request_time);
             }
             if matches!(head.status, 200 | 404 | 410) {
                 self.pipeline.store.outdate(&self.subject.key, &self.subject.request.fields, stored);
@@ -300,8 +300,9 @@ impl Fetch {
         mut response: Response,
         head: &Head,
         ticket: &Ticket,
+        request_time: Timestamp,
     ) -> Arrival {
-        let (request_time, response_time) = (response.request_time, response.response_time);
+        let response_time = response.response_time;
         if let (Some(_), Modified::Computed { .. }, Some(tag)) =
             (&stored.since, response.modified, response.validator.entity_tag())
         {

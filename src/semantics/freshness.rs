@@ -467,7 +467,7 @@ mod tests {
             let initial_age = initial_age(status, &fields, &plain(), sent, came);
             let today = HttpDate(came.wall_seconds());
             let modified = validator::sent_date(&fields, today).map_or(Modified::Absent, Modified::Origin);
-            Response { fields, modified, initial_age, request_time: sent, response_time: came, ..response(status, &[]) }
+            Response { fields, modified, initial_age, response_time: came, ..response(status, &[]) }
         })
     }
 

@@ -102,7 +102,6 @@ pub fn response(status: u16, lines: &[(&str, &str)]) -> Response {
         content_length: 5,
         validator: Validator::Absent,
         modified: Modified::Absent,
-        request_time: at(0),
         response_time: at(0),
         initial_age: Duration::ZERO,
         aged: false,

@@ -82,8 +82,7 @@ pub struct Response {
     pub content_length: u64,
     pub validator: Validator,
     pub modified: Modified,
-    /// When the request that brought it was sent, and when its head came (RFC 9111 §4.2.3).
-    pub request_time: Timestamp,
+    /// When its head came (RFC 9111 §4.2.3).
     pub response_time: Timestamp,
     /// `corrected_initial_age` of RFC 9111 §4.2.3.
     pub initial_age: std::time::Duration,

@@ -148,7 +148,6 @@ pub fn received(
         content_length: body.len() as u64,
         validator: tag,
         modified,
-        request_time: *request_time,
         response_time: *response_time,
         initial_age,
         aged,
