@@ -97,7 +97,7 @@ impl Pipeline {
                     self.acceptances.accept(Some(caller), Admission::Url(subject.key.clone()), asked, now);
                 }
             }
-            status => self.refused(caller, &subject.place(self).path, status),
+            status => self.refused(caller, subject.place(self).path(), status),
         }
     }
 
@@ -118,7 +118,7 @@ impl Pipeline {
             return self.heed_refusal(request, status);
         }
         let mut subject = Subject::of(self, request.clone(), self.clock.now());
-        if subject.place(self).query != request.query.as_deref().unwrap_or_default() {
+        if subject.place(self).query() != request.query.as_deref().unwrap_or_default() {
             // A parameter that the route ignores was sent on. Whatever it did, a fetch of this URL is sent without.
             subject = subject.apart(self);
         }
@@ -131,8 +131,8 @@ impl Pipeline {
     /// streams past flies beside all.
     pub(crate) fn overtake_older_flights(&self, subject: &Subject, asked: Mark) {
         let (fences, place) = (&self.store.fences, subject.place(self));
-        if fences.standing(subject.slots(self), asked, &place.path) == Standing::Unsettled {
-            let told = FenceKey::Target(place.path.clone(), place.query.clone());
+        if fences.standing(subject.slots(self), asked, place.path()) == Standing::Unsettled {
+            let told = FenceKey::Target(place.path().to_owned(), place.query().to_owned());
             // A collection may show an item whose own URL is still remembered as a 404.
             fences.part(&fences.slots(&[told, FenceKey::Collections(place.entity)]));
         }

@@ -186,7 +186,7 @@ impl Fetch {
         if self.subject.route(&self.pipeline).etag.replace {
             return None;
         }
-        let standing = self.pipeline.store.fences.standing(&stored.slots, stored.mark, &stored.place.path);
+        let standing = self.pipeline.store.fences.standing(&stored.slots, stored.mark, stored.place.path());
         let stands = matches!(standing, Standing::Valid | Standing::Expired);
         // "Not modified since" is true of what another caller is told, too, however different that is.
         let own = self.subject.partition == Partition::Public || stored.place.fetched_by == place.fetched_by;
@@ -309,7 +309,7 @@ impl Fetch {
             // Another content was told since, with a date of its own, before which this one's must not fall back.
             let (place, today) = (self.subject.place(&self.pipeline), HttpDate(response_time.wall_seconds()));
             let first_seen = &self.pipeline.store.first_seen;
-            response.modified = first_seen.claim((&place.path, &place.query), tag, today, today);
+            response.modified = first_seen.claim((place.path(), place.query()), tag, today, today);
         }
         let vouched =
             Head { status: response.status, reason: response.reason.clone(), fields: response.fields.clone() };
@@ -387,7 +387,7 @@ impl Fetch {
         };
         let place = self.subject.place(&self.pipeline);
         let claim = |tag: &EntityTag, wanted, now| {
-            self.pipeline.store.first_seen.claim((&place.path, &place.query), tag, wanted, now)
+            self.pipeline.store.first_seen.claim((place.path(), place.query()), tag, wanted, now)
         };
         let response = storing::received(&received, route, previous.as_ref(), claim);
         self.pipeline.overtake_older_flights(&self.subject, ticket.mark());

@@ -56,7 +56,7 @@ impl Pipeline {
         match selector {
             Selector::Key(key) => {
                 let (path, query) = self.stored_key(key);
-                self.store.count(|at| at.path == path && query.as_ref().is_none_or(|query| at.query == *query))
+                self.store.count(|at| at.path() == path && query.as_ref().is_none_or(|query| at.query() == *query))
             }
             Selector::Route(id) => {
                 let entity = routes.get(*id).entity_id;
@@ -65,12 +65,12 @@ impl Pipeline {
             Selector::Entity { id: entity, item: None } => self.store.count(|at| at.entity == *entity),
             Selector::Entity { id: entity, item: Some(id) } => {
                 let id = self.stored_id(id);
-                let reaches = |at: &Place| at.id.as_ref().is_none_or(|at| *at == id);
+                let reaches = |at: &Place| at.id().is_none_or(|at| at == id);
                 self.store.count(|at| at.entity == *entity && reaches(at))
             }
             Selector::Prefix(prefix) => {
                 let prefix = self.prefix(prefix);
-                self.store.count(|at| at.path.starts_with(&prefix))
+                self.store.count(|at| at.path().starts_with(&prefix))
             }
             Selector::All => self.store.count(|_| true),
         }

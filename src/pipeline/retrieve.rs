@@ -254,7 +254,7 @@ impl Pipeline {
         // Where nothing can be shared, a flight would only make a queue: everybody leads their own.
         let flights = if by_head { &self.head_flights } else { &self.flights };
         flights.board(&key, epoch, |then| {
-            !candidate.alone && fences.may_join(subject.slots(self), then, &subject.place(self).path)
+            !candidate.alone && fences.may_join(subject.slots(self), then, subject.place(self).path())
         })
     }
 
@@ -306,7 +306,7 @@ impl Pipeline {
         // nor is who came after what it stands behind was invalidated, be that not the last time.
         let from_before_a_creation = is_negative(response.status)
             && (joined.creations != shared.ticket.creations() || joined.invalidated > shared.ticket.mark().sequence());
-        let stands = self.store.may_hand_over(slots, &shared.ticket, joined.epoch, &subject.place(self).path);
+        let stands = self.store.may_hand_over(slots, &shared.ticket, joined.epoch, subject.place(self).path());
         if !same_variant || !stands || from_before_a_creation {
             return None;
         }
@@ -386,7 +386,7 @@ impl Pipeline {
         let now = self.clock.now();
         let route = subject.route(self);
         let (stored, ..) = candidate.stored.as_ref()?;
-        let standing = self.store.fences.standing(&stored.slots, stored.mark, &stored.place.path);
+        let standing = self.store.fences.standing(&stored.slots, stored.mark, stored.place.path());
         if !matches!(standing, Standing::Valid | Standing::Expired) {
             return None;
         }

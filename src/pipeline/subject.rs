@@ -130,8 +130,7 @@ impl Subject {
             };
             let (response, negative) = (slots(false), slots(true));
             let (route, entity) = (selected.route.id, selected.route.entity_id);
-            let id = selected.param("id").map(str::to_owned);
-            let place = Place { route, entity, id, query, path: path.clone().into_owned(), fetched_by: caller };
+            let place = Place::new((route, entity), (&path, &query), selected.param("id"), caller);
             Behind { place, response, negative }
         })
     }

@@ -107,21 +107,48 @@ impl Stored {
 pub struct Place {
     pub route: RouteId,
     pub entity: EntityId,
-    pub id: Option<String>,
-    /// In matching form.
-    pub path: String,
-    pub query: String,
     /// Whose request it answered first.
     pub fetched_by: CallerKey,
+    /// Path, query and id behind each other: one piece of memory for each response.
+    text: Box<str>,
+    path: u32,
+    query: u32,
+    has_id: bool,
 }
 
 impl Place {
-    /// In memory of just its size.
-    fn compact(mut self) -> Self {
-        self.path.shrink_to_fit();
-        self.query.shrink_to_fit();
-        self.id.iter_mut().for_each(String::shrink_to_fit);
-        self
+    /// The path is in matching form.
+    pub fn new(
+        (route, entity): (RouteId, EntityId),
+        (path, query): (&str, &str),
+        id: Option<&str>,
+        fetched_by: CallerKey,
+    ) -> Self {
+        let length = |text: &str| u32::try_from(text.len()).expect("a head is far shorter than 4 GiB");
+        Place {
+            route,
+            entity,
+            fetched_by,
+            text: [path, query, id.unwrap_or_default()].concat().into(),
+            path: length(path),
+            query: length(query),
+            has_id: id.is_some(),
+        }
+    }
+
+    /// The path, in matching form.
+    pub fn path(&self) -> &str {
+        &self.text[..self.path as usize]
+    }
+
+    /// The query, as it is keyed; empty where there is none.
+    pub fn query(&self) -> &str {
+        &self.text[self.path as usize..][..self.query as usize]
+    }
+
+    /// Which item it is.
+    pub fn id(&self) -> Option<&str> {
+        self.has_id.then(|| &self.text[self.path as usize + self.query as usize..])
     }
 }
 
@@ -237,7 +264,7 @@ impl Store {
         match held {
             Held::Response(stored) => match self.held.get(&Name::Body(stored.response.content)) {
                 Some(Held::Body(body)) => {
-                    let standing = match self.fences.standing(&stored.slots, stored.mark, &stored.place.path) {
+                    let standing = match self.fences.standing(&stored.slots, stored.mark, stored.place.path()) {
                         Standing::Valid if stored.outdated => Standing::Expired,
                         standing => standing,
                     };
@@ -280,7 +307,7 @@ impl Store {
         // What it varies on is learned even if it is not stored, or its variants would wait for each other in vain.
         let key = self.varying(key, storable.vary(), fields).ok_or(Detail::Status)?;
         let name = Name::Resource(key);
-        let refused = match self.fences.standing(&slots, ticket.mark, &place.path) {
+        let refused = match self.fences.standing(&slots, ticket.mark, place.path()) {
             Standing::Unsettled => Some(Detail::Mutation),
             Standing::Invalidated => Some(Detail::Overtaken),
             Standing::Valid | Standing::Expired => None,
@@ -296,7 +323,6 @@ impl Store {
         let came = storable.response();
         let (fields, reason) = (came.fields.compact(), Bytes::copy_from_slice(&came.reason));
         let response = Response { fields, reason, ..came.clone() };
-        let place = place.compact();
         let body = Name::Body(response.content);
         if !self.held.contains_key(&body) {
             self.hold(body, Held::Body(Bytes::copy_from_slice(storable.body())));
@@ -397,7 +423,7 @@ impl Store {
             .iter()
             .filter(|(_, held)| match held {
                 Held::Response(stored) if at(&stored.place) => {
-                    let standing = self.fences.standing(&stored.slots, stored.mark, &stored.place.path);
+                    let standing = self.fences.standing(&stored.slots, stored.mark, stored.place.path());
                     matches!(standing, Standing::Valid | Standing::Expired)
                 }
                 _ => false,
@@ -441,14 +467,20 @@ fn weight(name: &Name, held: &Held) -> usize {
             let Stored { slots, place, response, since, .. } = &**stored;
             let [text, lines] = response.fields.size();
             let tag = response.validator.entity_tag().map_or(0, |tag| tag.opaque.apart());
-            let place = [place.path.len(), place.query.len(), place.id.as_ref().map_or(0, String::len)];
             let since = since.as_ref().map_or(0, |seen| seen.tag.opaque.apart());
-            [COUNTS + size_of::<Stored>(), text, lines, response.reason.len(), tag, since]
-                .into_iter()
-                .chain(place)
-                .chain([slots.size()])
-                .map(allocated)
-                .sum()
+            [
+                COUNTS + size_of::<Stored>(),
+                text,
+                lines,
+                response.reason.len(),
+                tag,
+                since,
+                place.text.len(),
+                slots.size(),
+            ]
+            .into_iter()
+            .map(allocated)
+            .sum()
         }
         Held::Varies(names) => {
             allocated(COUNTS + size_of_val(&**names)) + names.iter().map(|name| allocated(name.len())).sum::<usize>()
@@ -512,7 +544,7 @@ mod tests {
     }
 
     fn place(path: &str) -> Place {
-        Place { route: RouteId(0), entity: ITEMS, id: None, path: path.into(), query: String::new(), fetched_by: None }
+        Place::new((RouteId(0), ITEMS), (path, ""), None, None)
     }
 
     fn slots(store: &Store) -> Slots {
@@ -728,7 +760,7 @@ mod tests {
     #[test]
     fn what_could_be_used_is_counted_by_its_place() {
         let store = store(MIB);
-        let counted = |path: &str| store.count(|at| at.path == path);
+        let counted = |path: &str| store.count(|at| at.path() == path);
         assert_eq!(put(&store, &key("/1", 0), "one", &[("Vary", "X-Colour")]), Ok(()));
         assert_eq!(put(&store, &key("/2", 0), "two", &[]), Ok(()));
         assert_eq!((counted("/a"), counted("/b")), (2, 0));

@@ -62,15 +62,8 @@ pub fn put(store: &Store, route: &Route, shape: &Shape, number: usize, content: 
         return Ok(());
     }
     let storable = storing::decide(&request, &received, response, route, &partition, &[]).expect("it may be stored");
-    let id = Some(number.to_string());
-    let place = Place {
-        route: RouteId(0),
-        entity: EntityId(0),
-        id,
-        path: request.path,
-        query,
-        fetched_by: Some(caller(number)),
-    };
+    let at = (RouteId(0), EntityId(0));
+    let place = Place::new(at, (&request.path, &query), Some(&number.to_string()), Some(caller(number)));
     store.put(&ticket, &key, &request.fields, &storable, slots, place)
 }
 

@@ -216,8 +216,7 @@ async fn a_purge_of_a_route_looks_at_nothing_that_is_stored() {
     for number in 1..STORED {
         let path = format!("/items/{number}");
         let key = cache_key::of(&Request { path: path.clone(), ..request.clone() }, route, &Partition::Public);
-        let place =
-            Place { route: route.id, entity: route.entity_id, id: None, path, query: String::new(), fetched_by: None };
+        let place = Place::new((route.id, route.entity_id), (&path, ""), None, None);
         let stored = store.put(&store.begin(&slots, now), &key, &Fields::new(), &storable, slots.clone(), place);
         assert_eq!(stored, Ok(()));
     }
