@@ -7,18 +7,19 @@
 pub mod fences;
 pub mod first_seen;
 pub mod flight;
+mod name;
 pub mod sync;
 pub mod variants;
 
 use crate::clock::Timestamp;
 use crate::field::Fields;
-use crate::policy::{Coding, EntityId, RouteId};
+use crate::policy::{EntityId, RouteId};
 use crate::semantics::cache_key::{self, CacheKey, FIELD_NAMES};
 use crate::semantics::cache_status::Detail;
 use crate::semantics::invalidation::Invalidation;
 use crate::semantics::request::CallerKey;
 use crate::semantics::reuse::Standing;
-use crate::semantics::stored_response::{ContentHash, Response};
+use crate::semantics::stored_response::Response;
 use crate::semantics::storing::{Seen, Storable};
 use bytes::Bytes;
 use fences::{Epoch, Fences, Mark, Slots};
@@ -26,6 +27,7 @@ use first_seen::FirstSeen;
 use moka::Entry;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
+use name::{Name, Names};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -47,20 +49,13 @@ const DOORS: usize = 1 << 16;
 /// questions, and never knows more than two fifths of all doors.
 const QUESTIONS_PER_WORD: usize = 32;
 
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Name {
-    Resource(CacheKey),
-    Body(ContentHash),
-    /// A body in a content coding made here.
-    Coded(ContentHash, Coding),
-}
-
+/// moka keeps one beside each response: what is large is behind a pointer.
 #[derive(Clone)]
 enum Held {
     Response(Arc<Stored>),
     /// The responses of this resource vary on these request fields.
     Varies(Arc<[String]>),
-    Body(Bytes),
+    Body(Arc<Bytes>),
     /// A content coding that would save nothing.
     Futile,
     /// Nothing of this resource can be stored: why, and until when (boot time in milliseconds) that is believed.
@@ -212,6 +207,7 @@ impl Invalidated {
 /// Everything that is kept.
 pub struct Store {
     held: moka::sync::Cache<Name, Held>,
+    names: Names,
     capacity: u64,
     /// Bytes that were put since eviction last caught up.
     unsettled: AtomicU64,
@@ -228,12 +224,13 @@ impl Store {
     pub fn new(memory: u64, entities: usize) -> Self {
         let held = moka::sync::Cache::builder()
             .max_capacity(memory)
-            .weigher(|name: &Name, held: &Held| u32::try_from(weight(name, held)).unwrap_or(u32::MAX))
+            .weigher(|_: &Name, held: &Held| u32::try_from(weight(held)).unwrap_or(u32::MAX))
             // TinyLFU's admission shuts large entries out of a store full of small ones.
             .eviction_policy(EvictionPolicy::lru())
             .build();
         Store {
             held,
+            names: Names::new(),
             capacity: memory,
             unsettled: AtomicU64::new(0),
             doors: bytemuck::zeroed_slice_box(DOORS / 64),
@@ -247,10 +244,10 @@ impl Store {
 
     /// What is held for a request whose primary key is `key`.
     pub fn select(&self, key: &CacheKey, fields: &Fields, now: Timestamp) -> Selected {
-        match self.held.get(&Name::Resource(key.clone())) {
+        match self.held.get(&self.names.resource(key)) {
             Some(Held::Varies(names)) => {
                 let variant = cache_key::variant(key, &names, fields);
-                match self.held.get(&Name::Resource(variant)) {
+                match self.held.get(&self.names.resource(&variant)) {
                     Some(held) => self.selected(held, true, now),
                     None => Selected::Nothing { variants: true, seen: None },
                 }
@@ -262,13 +259,13 @@ impl Store {
 
     fn selected(&self, held: Held, variants: bool, now: Timestamp) -> Selected {
         match held {
-            Held::Response(stored) => match self.held.get(&Name::Body(stored.response.content)) {
+            Held::Response(stored) => match self.held.get(&self.names.body(stored.response.content)) {
                 Some(Held::Body(body)) => {
                     let standing = match self.fences.standing(&stored.slots, stored.mark, stored.place.path()) {
                         Standing::Valid if stored.outdated => Standing::Expired,
                         standing => standing,
                     };
-                    Selected::Response { stored, body, standing }
+                    Selected::Response { stored, body: (*body).clone(), standing }
                 }
                 _ => Selected::Nothing { variants, seen: stored.last_seen().map(Arc::new) },
             },
@@ -280,7 +277,7 @@ impl Store {
 
     /// The key under which requests that select the same variant as `fields` meet: what is known to vary, told apart.
     pub fn variant_key(&self, key: &CacheKey, fields: &Fields) -> CacheKey {
-        match self.held.get(&Name::Resource(key.clone())) {
+        match self.held.get(&self.names.resource(key)) {
             Some(Held::Varies(names)) => cache_key::variant(key, &names, fields),
             _ => key.clone(),
         }
@@ -306,7 +303,7 @@ impl Store {
     ) -> Result<(), Detail> {
         // What it varies on is learned even if it is not stored, or its variants would wait for each other in vain.
         let key = self.varying(key, storable.vary(), fields).ok_or(Detail::Status)?;
-        let name = Name::Resource(key);
+        let name = self.names.resource(&key);
         let refused = match self.fences.standing(&slots, ticket.mark, place.path()) {
             Standing::Unsettled => Some(Detail::Mutation),
             Standing::Invalidated => Some(Detail::Overtaken),
@@ -316,16 +313,16 @@ impl Store {
             self.remember_seen(name, ticket.mark, storable.response());
             return Err(why);
         }
-        if self.nearly_full() && !self.held.contains_key(&name) && !self.asked_before(&name) {
+        if self.nearly_full() && !self.held.contains_key(&name) && !self.asked_before(name) {
             return Err(Detail::NearlyFull);
         }
         // Copies, of just their size: what came lies in the buffers that it was read into, and these would stay.
         let came = storable.response();
         let (fields, reason) = (came.fields.compact(), Bytes::copy_from_slice(&came.reason));
         let response = Response { fields, reason, ..came.clone() };
-        let body = Name::Body(response.content);
+        let body = self.names.body(response.content);
         if !self.held.contains_key(&body) {
-            self.hold(body, Held::Body(Bytes::copy_from_slice(storable.body())));
+            self.hold(body, Held::Body(Arc::new(Bytes::copy_from_slice(storable.body()))));
         }
         let stored = Stored { response, since: None, outdated: false, slots, mark: ticket.mark, place };
         self.hold(name, Held::Response(Arc::new(stored)));
@@ -350,7 +347,7 @@ impl Store {
     /// Counts `stored`, where it is still held, as expired. Its age stays what it is: that is how long it has been since
     /// the origin generated or validated it (RFC 9111 §5.1), and nobody does so by having something else.
     pub fn outdate(&self, key: &CacheKey, fields: &Fields, stored: &Arc<Stored>) {
-        let name = Name::Resource(self.variant_key(key, fields));
+        let name = self.names.resource(&self.variant_key(key, fields));
         self.held.entry(name).and_compute_with(|held| match held.map(Entry::into_value) {
             Some(Held::Response(held)) if Arc::ptr_eq(&held, stored) => {
                 Op::Put(Held::Response(Arc::new(Stored { outdated: true, ..(*held).clone() })))
@@ -367,7 +364,7 @@ impl Store {
     fn varying(&self, key: &CacheKey, vary: &[String], fields: &Fields) -> Option<CacheKey> {
         let by_names = |names: &[String]| names.iter().any(|name| name == FIELD_NAMES);
         let odd = by_names(vary);
-        let known = match self.held.get(&Name::Resource(key.clone())) {
+        let known = match self.held.get(&self.names.resource(key)) {
             Some(Held::Varies(names)) if odd && !by_names(&names) => return None,
             Some(Held::Response(_)) if odd => return None,
             Some(Held::Varies(names)) => names,
@@ -378,7 +375,7 @@ impl Store {
         names.dedup();
         names.retain(|name| odd || name != FIELD_NAMES);
         if *names != *known {
-            self.hold(Name::Resource(key.clone()), Held::Varies(names.clone().into()));
+            self.hold(self.names.resource(key), Held::Varies(names.clone().into()));
         }
         Some(if names.is_empty() { key.clone() } else { cache_key::variant(key, &names, fields) })
     }
@@ -386,12 +383,12 @@ impl Store {
     /// Remembers that a resource cannot be stored.
     pub fn unstorable(&self, key: &CacheKey, why: Unstorable, seen: Option<Seen>, now: Timestamp, for_: Duration) {
         let until = (now + for_).boot_ms;
-        self.hold(Name::Resource(key.clone()), Held::Unstorable { why, until, seen: seen.map(Arc::new) });
+        self.hold(self.names.resource(key), Held::Unstorable { why, until, seen: seen.map(Arc::new) });
     }
 
     /// moka lets 64 writes wait before it evicts, and 64 bodies may be more than all that there is room for.
     fn hold(&self, name: Name, held: Held) {
-        let weight = weight(&name, &held) as u64;
+        let weight = weight(&held) as u64;
         self.held.insert(name, held);
         if self.unsettled.fetch_add(weight, Relaxed) + weight > self.capacity / UNSETTLED {
             self.unsettled.store(0, Relaxed);
@@ -445,7 +442,7 @@ impl Store {
     }
 
     /// A flood of keys that are asked for once must not wash out those that are asked for often.
-    fn asked_before(&self, name: &Name) -> bool {
+    fn asked_before(&self, name: Name) -> bool {
         let question = self.questions.fetch_add(1, Relaxed);
         if question.is_multiple_of(QUESTIONS_PER_WORD) {
             self.doors[question / QUESTIONS_PER_WORD % self.doors.len()].store(0, Relaxed);
@@ -457,11 +454,7 @@ impl Store {
 }
 
 /// The bytes that an entry takes.
-fn weight(name: &Name, held: &Held) -> usize {
-    let name = match name {
-        Name::Resource(key) => allocated(COUNTS + key.size()),
-        Name::Body(_) | Name::Coded(..) => 0,
-    };
+fn weight(held: &Held) -> usize {
     let held = match held {
         Held::Response(stored) => {
             let Stored { slots, place, response, since, .. } = &**stored;
@@ -485,14 +478,17 @@ fn weight(name: &Name, held: &Held) -> usize {
         Held::Varies(names) => {
             allocated(COUNTS + size_of_val(&**names)) + names.iter().map(|name| allocated(name.len())).sum::<usize>()
         }
-        Held::Body(body) => allocated(body.len()),
+        Held::Body(body) => allocated(COUNTS + size_of::<Bytes>()) + allocated(body.len()) + SHARED,
         Held::Unstorable { seen: Some(seen), .. } => {
             allocated(COUNTS + size_of::<Seen>()) + allocated(seen.tag.opaque.apart())
         }
         Held::Futile | Held::Unstorable { seen: None, .. } => 0,
     };
-    name + held + OVERHEAD
+    held + OVERHEAD
 }
+
+/// What `Bytes` allocates once it is cloned.
+const SHARED: usize = 32;
 
 /// The two counts of an `Arc`.
 const COUNTS: usize = 2 * size_of::<usize>();
@@ -513,7 +509,7 @@ mod tests {
     use crate::semantics::cache_key::Partition;
     use crate::semantics::invalidation::FenceKey;
     use crate::semantics::sample::{at, fields, fresh, plain, request};
-    use crate::semantics::stored_response::Modified;
+    use crate::semantics::stored_response::{ContentHash, Modified};
     use crate::semantics::storing::{self, Received};
 
     const MIB: u64 = 1 << 20;
@@ -645,7 +641,7 @@ mod tests {
         let store = store(MIB);
         assert_eq!(put(&store, &key("/", 0), "one", &[]), Ok(()));
         let storable = storable("one", &[]);
-        store.held.invalidate(&Name::Body(storable.response().content));
+        store.held.invalidate(&store.names.body(storable.response().content));
         let Selected::Nothing { seen: Some(seen), .. } = store.select(&key("/", 0), &red(), at(0)) else {
             panic!("it is a miss that remembers")
         };
@@ -772,37 +768,29 @@ mod tests {
 
     #[test]
     fn an_entry_weighs_all_that_it_holds() {
-        let (name, long) = (Name::Resource(key("/", 0)), Name::Resource(key(&"/long".repeat(50), 0)));
         let stored = |lines: &[(&str, &str)], path: &str| {
             let store = store(MIB);
             let (response, mark) = (storable("body", lines).response().clone(), begin(&store).mark());
             let slots = store.fences.slots(&[const { FenceKey::All }; 5]);
             Held::Response(Arc::new(Stored { response, since: None, outdated: false, slots, mark, place: place(path) }))
         };
-        let base = weight(&name, &stored(&[], "/a"));
+        let base = weight(&stored(&[], "/a"));
         // What is stored and its one line, Date; that line's octets and its place, the path, the fences.
-        let entry = allocated(16 + key("/", 0).size()) + allocated(16 + size_of::<Stored>());
+        let entry = allocated(16 + size_of::<Stored>());
         assert_eq!(base, entry + 48 + 16 + 16 + 48 + OVERHEAD);
         let more =
             |weight: usize, low: usize| assert!((low..2 * low).contains(&(weight - base)), "{weight} and {base}");
-        more(weight(&long, &stored(&[], "/a")), 200);
-        more(weight(&name, &stored(&[("X", &"y".repeat(1000))], "/a")), 1000);
-        more(weight(&name, &stored(&[("X", "y"); 100], "/a")), 100 * 14);
-        more(weight(&name, &stored(&[], &"/a".repeat(100))), 190);
-        for length in 1..=16 {
-            let key = key(&"/".repeat(length), 0);
-            let bytes = allocated(16 + key.size());
-            assert_eq!(weight(&Name::Resource(key), &Held::Body(Bytes::new())), bytes + OVERHEAD);
-        }
-        let body = Name::Body(ContentHash([0; 32]));
-        assert_eq!(weight(&body, &Held::Body(Bytes::from("body"))), 16 + OVERHEAD);
+        more(weight(&stored(&[("X", &"y".repeat(1000))], "/a")), 1000);
+        more(weight(&stored(&[("X", "y"); 100], "/a")), 100 * 14);
+        more(weight(&stored(&[], &"/a".repeat(100))), 190);
+        assert_eq!(weight(&Held::Body(Arc::new(Bytes::from("body")))), 48 + 16 + 32 + OVERHEAD);
         let names = Held::Varies(Arc::from(["accept".to_owned()]));
-        assert_eq!(weight(&body, &names), 16 + 16 + 24 + 8 + OVERHEAD);
+        assert_eq!(weight(&names), 16 + 16 + 24 + 8 + OVERHEAD);
         let unstorable = Held::Unstorable { why: Unstorable::Streams(Detail::Streaming), until: 0, seen: None };
-        assert_eq!(weight(&body, &unstorable), OVERHEAD);
+        assert_eq!(weight(&unstorable), OVERHEAD);
         let seen = storing::Seen::of(storable("body", &[]).response()).map(Arc::new);
         let unstorable = Held::Unstorable { why: Unstorable::Streams(Detail::Streaming), until: 0, seen };
-        assert_eq!(weight(&body, &unstorable), allocated(16 + size_of::<Seen>()) + OVERHEAD);
+        assert_eq!(weight(&unstorable), allocated(16 + size_of::<Seen>()) + OVERHEAD);
     }
 
     #[test]
@@ -858,18 +846,18 @@ mod tests {
                 let stored = put(&store, &key(&format!("/{number}"), 0), &format!("{number:02}").repeat(250_000), &[]);
                 assert!(matches!(stored, Ok(()) | Err(Detail::NearlyFull)));
             }
-            let held: usize = store.held.iter().map(|(name, held)| weight(&name, &held)).sum();
+            let held: usize = store.held.iter().map(|(_, held)| weight(&held)).sum();
             assert!(held as u64 <= 4 * MIB, "{held} bytes after {number}");
         }
     }
 
     #[test]
     fn eviction_catches_up_whenever_more_than_a_64th_of_the_bound_was_put() {
-        let name = |octet: u8| Name::Body(ContentHash([octet; 32]));
-        let (small, large) = (|| Held::Body(Bytes::new()), || Held::Body(Bytes::from(vec![b'x'; 1000])));
-        let store = store(UNSETTLED * weight(&name(0), &small()) as u64);
+        let body = |length| Held::Body(Arc::new(Bytes::from(vec![b'x'; length])));
+        let (small, large) = (|| body(0), || body(1000));
+        let store = store(UNSETTLED * weight(&small()) as u64);
         let lags = |octet, held| {
-            store.hold(name(octet), held);
+            store.hold(store.names.body(ContentHash([octet; 32])), held);
             store.unsettled.load(Relaxed) != 0
         };
         assert_eq!([0, 1, 2, 3].map(|octet| lags(octet, small())), [true, false, true, false]);
@@ -879,11 +867,11 @@ mod tests {
     #[test]
     fn the_doorkeeper_knows_a_key_that_comes_again_and_few_that_do_not() {
         let store = store(MIB);
-        let name = |number: u32| Name::Resource(key(&format!("/{number}"), 0));
+        let name = |number: u32| store.names.resource(&key(&format!("/{number}"), 0));
         let mut strangers_known = 0;
         for number in 0..200_000 {
-            strangers_known += u32::from(store.asked_before(&name(number)));
-            assert!(store.asked_before(&name(number)), "it just came");
+            strangers_known += u32::from(store.asked_before(name(number)));
+            assert!(store.asked_before(name(number)), "it just came");
         }
         assert!(strangers_known < 100_000, "{strangers_known} of 200,000 new keys were taken for known");
     }
