@@ -1,12 +1,13 @@
 //! What is kept, and for how long it may be used: moka bounds the memory, [`fences`] say what is still true.
 //!
 //! One moka cache holds three kinds of things under one bound, so that `cache.memory` is the one number there is:
-//! responses, the names that a resource's responses vary on, and bodies by content hash, each once however many
-//! responses hold it. A response whose body is gone is a miss. Freshness is not decided here.
+//! responses, the names that a resource's responses vary on, and bodies that several responses hold. A body that one
+//! response alone holds is part of it. A response whose body is gone is a miss. Freshness is not decided here.
 
 pub mod fences;
 pub mod first_seen;
 pub mod flight;
+mod holders;
 mod name;
 pub mod sync;
 pub mod variants;
@@ -24,6 +25,7 @@ use crate::semantics::storing::{Seen, Storable};
 use bytes::Bytes;
 use fences::{Epoch, Fences, Mark, Slots};
 use first_seen::FirstSeen;
+use holders::Holders;
 use moka::Entry;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
@@ -34,7 +36,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What moka, its deque nodes and our own allocations add to an entry, measured and rounded up.
-const OVERHEAD: usize = 320;
+const OVERHEAD: usize = 288;
 
 /// Eviction catches up whenever this part of the bound has been put: what is held exceeds the bound by no more.
 const UNSETTLED: u64 = 64;
@@ -54,16 +56,19 @@ const QUESTIONS_PER_WORD: usize = 32;
 enum Held {
     Response(Arc<Stored>),
     /// The responses of this resource vary on these request fields.
-    Varies(Arc<[String]>),
+    Varies(Arc<Vec<String>>),
     Body(Arc<Bytes>),
     /// A content coding that would save nothing.
     Futile,
-    /// Nothing of this resource can be stored: why, and until when (boot time in milliseconds) that is believed.
-    Unstorable {
-        why: Unstorable,
-        until: u64,
-        seen: Option<Arc<Seen>>,
-    },
+    Unstorable(Arc<Refused>),
+}
+
+/// Nothing of this resource can be stored.
+struct Refused {
+    why: Unstorable,
+    /// The boot time in milliseconds until which that is believed.
+    until: u64,
+    seen: Option<Arc<Seen>>,
 }
 
 /// What is remembered of a resource that cannot be stored.
@@ -81,8 +86,10 @@ pub enum Unstorable {
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub response: Response,
+    /// Its body, where no other response holds the same.
+    body: Option<Bytes>,
     /// What was told since and could not be stored.
-    pub since: Option<Seen>,
+    pub since: Option<Box<Seen>>,
     /// Whether a HEAD has told that the origin has something else now, so that it is stale whatever its age.
     pub outdated: bool,
     pub slots: Slots,
@@ -93,7 +100,7 @@ pub struct Stored {
 impl Stored {
     /// What was last seen of the resource.
     pub fn last_seen(&self) -> Option<Seen> {
-        self.since.clone().or_else(|| Seen::of(&self.response))
+        self.since.as_deref().cloned().or_else(|| Seen::of(&self.response))
     }
 }
 
@@ -208,6 +215,7 @@ impl Invalidated {
 pub struct Store {
     held: moka::sync::Cache<Name, Held>,
     names: Names,
+    holders: Arc<Holders>,
     capacity: u64,
     /// Bytes that were put since eviction last caught up.
     unsettled: AtomicU64,
@@ -222,15 +230,19 @@ pub struct Store {
 impl Store {
     /// A store of at most `memory` bytes, for routes of `entities` entities.
     pub fn new(memory: u64, entities: usize) -> Self {
+        let holders = Arc::<Holders>::default();
+        let forgetting = holders.clone();
         let held = moka::sync::Cache::builder()
             .max_capacity(memory)
             .weigher(|_: &Name, held: &Held| u32::try_from(weight(held)).unwrap_or(u32::MAX))
             // TinyLFU's admission shuts large entries out of a store full of small ones.
             .eviction_policy(EvictionPolicy::lru())
+            .eviction_listener(move |name, held, _| forgetting.forget(*name, &held))
             .build();
         Store {
             held,
             names: Names::new(),
+            holders,
             capacity: memory,
             unsettled: AtomicU64::new(0),
             doors: bytemuck::zeroed_slice_box(DOORS / 64),
@@ -259,20 +271,29 @@ impl Store {
 
     fn selected(&self, held: Held, variants: bool, now: Timestamp) -> Selected {
         match held {
-            Held::Response(stored) => match self.held.get(&self.names.body(stored.response.content)) {
-                Some(Held::Body(body)) => {
+            Held::Response(stored) => match self.body_of(&stored) {
+                Some(body) => {
                     let standing = match self.fences.standing(&stored.slots, stored.mark, stored.place.path()) {
                         Standing::Valid if stored.outdated => Standing::Expired,
                         standing => standing,
                     };
-                    Selected::Response { stored, body: (*body).clone(), standing }
+                    Selected::Response { stored, body, standing }
                 }
-                _ => Selected::Nothing { variants, seen: stored.last_seen().map(Arc::new) },
+                None => Selected::Nothing { variants, seen: stored.last_seen().map(Arc::new) },
             },
-            Held::Unstorable { why, until, seen } if now.boot_ms < until => Selected::Unstorable { why, seen },
-            Held::Unstorable { seen, .. } => Selected::Nothing { variants, seen },
+            Held::Unstorable(refused) => match (refused.why, refused.seen.clone()) {
+                (why, seen) if now.boot_ms < refused.until => Selected::Unstorable { why, seen },
+                (_, seen) => Selected::Nothing { variants, seen },
+            },
             Held::Varies(_) | Held::Body(_) | Held::Futile => Selected::Nothing { variants, seen: None },
         }
+    }
+
+    fn body_of(&self, stored: &Stored) -> Option<Bytes> {
+        stored.body.clone().or_else(|| match self.held.get(&self.names.body(stored.response.content)) {
+            Some(Held::Body(body)) => Some((*body).clone()),
+            _ => None,
+        })
     }
 
     /// The key under which requests that select the same variant as `fields` meet: what is known to vary, told apart.
@@ -318,13 +339,11 @@ impl Store {
         }
         // Copies, of just their size: what came lies in the buffers that it was read into, and these would stay.
         let came = storable.response();
-        let (fields, reason) = (came.fields.compact(), Bytes::copy_from_slice(&came.reason));
+        let reason = usual_reason(came).unwrap_or_else(|| Bytes::copy_from_slice(&came.reason));
+        let fields = came.fields.compact();
         let response = Response { fields, reason, ..came.clone() };
-        let body = self.names.body(response.content);
-        if !self.held.contains_key(&body) {
-            self.hold(body, Held::Body(Arc::new(Bytes::copy_from_slice(storable.body()))));
-        }
-        let stored = Stored { response, since: None, outdated: false, slots, mark: ticket.mark, place };
+        let body = self.own_body(name, response.content, storable.body());
+        let stored = Stored { response, body, since: None, outdated: false, slots, mark: ticket.mark, place };
         self.hold(name, Held::Response(Arc::new(stored)));
         Ok(())
     }
@@ -333,14 +352,15 @@ impl Store {
     /// comes again. In one step, since something newer may be stored meanwhile.
     fn remember_seen(&self, name: Name, mark: Mark, came: &Response) {
         let Some(seen) = Seen::of(came) else { return };
-        self.held.entry(name).and_compute_with(|held| match held.map(Entry::into_value) {
-            Some(Held::Response(stored)) if stored.mark.earlier(mark) == stored.mark => {
-                Op::Put(Held::Response(Arc::new(Stored { since: Some(seen), ..(*stored).clone() })))
+        self.replace(name, |held| match held {
+            Held::Response(stored) if stored.mark.earlier(mark) == stored.mark => {
+                Some(Held::Response(Arc::new(Stored { since: Some(Box::new(seen)), ..(*stored).clone() })))
             }
-            Some(Held::Unstorable { why, until, .. }) => {
-                Op::Put(Held::Unstorable { why, until, seen: Some(Arc::new(seen)) })
+            Held::Unstorable(refused) => {
+                let Refused { why, until, .. } = *refused;
+                Some(Held::Unstorable(Arc::new(Refused { why, until, seen: Some(Arc::new(seen)) })))
             }
-            _ => Op::Nop,
+            _ => None,
         });
     }
 
@@ -348,12 +368,24 @@ impl Store {
     /// the origin generated or validated it (RFC 9111 §5.1), and nobody does so by having something else.
     pub fn outdate(&self, key: &CacheKey, fields: &Fields, stored: &Arc<Stored>) {
         let name = self.names.resource(&self.variant_key(key, fields));
-        self.held.entry(name).and_compute_with(|held| match held.map(Entry::into_value) {
-            Some(Held::Response(held)) if Arc::ptr_eq(&held, stored) => {
-                Op::Put(Held::Response(Arc::new(Stored { outdated: true, ..(*held).clone() })))
+        // It may be held in another form by now: its body has moved, or something was told since.
+        let same = |held: &Stored| held.mark == stored.mark && held.response.content == stored.response.content;
+        self.replace(name, |held| match held {
+            Held::Response(held) if same(&held) => {
+                Some(Held::Response(Arc::new(Stored { outdated: true, ..(*held).clone() })))
             }
-            _ => Op::Nop,
+            _ => None,
         });
+    }
+
+    /// Puts what `change` makes of what is held under `name` in its place, in one step.
+    fn replace(&self, name: Name, change: impl FnOnce(Held) -> Option<Held>) {
+        let mut put = None;
+        self.held.entry(name).and_compute_with(|held| {
+            put = held.map(Entry::into_value).and_then(change);
+            put.clone().map_or(Op::Nop, Op::Put)
+        });
+        put.iter().for_each(|put| self.announce(name, put));
     }
 
     /// The key of the variant that a response is, after the resource has learned what it varies on. What it varied on
@@ -368,14 +400,14 @@ impl Store {
             Some(Held::Varies(names)) if odd && !by_names(&names) => return None,
             Some(Held::Response(_)) if odd => return None,
             Some(Held::Varies(names)) => names,
-            _ => Arc::from([]),
+            _ => Arc::default(),
         };
         let mut names: Vec<String> = known.iter().chain(vary).cloned().collect();
         names.sort();
         names.dedup();
         names.retain(|name| odd || name != FIELD_NAMES);
         if *names != *known {
-            self.hold(self.names.resource(key), Held::Varies(names.clone().into()));
+            self.hold(self.names.resource(key), Held::Varies(Arc::new(names.clone())));
         }
         Some(if names.is_empty() { key.clone() } else { cache_key::variant(key, &names, fields) })
     }
@@ -383,13 +415,17 @@ impl Store {
     /// Remembers that a resource cannot be stored.
     pub fn unstorable(&self, key: &CacheKey, why: Unstorable, seen: Option<Seen>, now: Timestamp, for_: Duration) {
         let until = (now + for_).boot_ms;
-        self.hold(self.names.resource(key), Held::Unstorable { why, until, seen: seen.map(Arc::new) });
+        self.hold(
+            self.names.resource(key),
+            Held::Unstorable(Arc::new(Refused { why, until, seen: seen.map(Arc::new) })),
+        );
     }
 
     /// moka lets 64 writes wait before it evicts, and 64 bodies may be more than all that there is room for.
     fn hold(&self, name: Name, held: Held) {
         let weight = weight(&held) as u64;
-        self.held.insert(name, held);
+        self.held.insert(name, held.clone());
+        self.announce(name, &held);
         if self.unsettled.fetch_add(weight, Relaxed) + weight > self.capacity / UNSETTLED {
             self.unsettled.store(0, Relaxed);
             self.held.run_pending_tasks();
@@ -453,42 +489,48 @@ impl Store {
     }
 }
 
+/// The reason phrase of a response without memory of its own, where it is the one that RFC 9110 §15 gives its status.
+fn usual_reason(response: &Response) -> Option<Bytes> {
+    let usual = http::StatusCode::from_u16(response.status).ok()?.canonical_reason()?;
+    (response.reason == usual).then(|| Bytes::from_static(usual.as_bytes()))
+}
+
 /// The bytes that an entry takes.
 fn weight(held: &Held) -> usize {
     let held = match held {
         Held::Response(stored) => {
-            let Stored { slots, place, response, since, .. } = &**stored;
+            let Stored { slots, place, response, since, body, .. } = &**stored;
             let [text, lines] = response.fields.size();
+            let reason = if usual_reason(response).is_some() { 0 } else { response.reason.len() };
             let tag = response.validator.entity_tag().map_or(0, |tag| tag.opaque.apart());
-            let since = since.as_ref().map_or(0, |seen| seen.tag.opaque.apart());
-            [
-                COUNTS + size_of::<Stored>(),
-                text,
-                lines,
-                response.reason.len(),
-                tag,
-                since,
-                place.text.len(),
-                slots.size(),
-            ]
-            .into_iter()
-            .map(allocated)
-            .sum()
+            let since =
+                since.as_ref().map_or(0, |seen| allocated(size_of::<Seen>()) + allocated(seen.tag.opaque.apart()));
+            let body = body.as_ref().map_or(0, |body| holders::REMEMBERED + body_weight(body));
+            [COUNTS + size_of::<Stored>(), text, lines, reason, tag, place.text.len(), slots.size()]
+                .into_iter()
+                .map(allocated)
+                .sum::<usize>()
+                + since
+                + body
         }
         Held::Varies(names) => {
-            allocated(COUNTS + size_of_val(&**names)) + names.iter().map(|name| allocated(name.len())).sum::<usize>()
+            let each = names.iter().map(|name| allocated(name.len())).sum::<usize>();
+            allocated(COUNTS + size_of::<Vec<String>>()) + allocated(size_of_val(&***names)) + each
         }
-        Held::Body(body) => allocated(COUNTS + size_of::<Bytes>()) + allocated(body.len()) + SHARED,
-        Held::Unstorable { seen: Some(seen), .. } => {
-            allocated(COUNTS + size_of::<Seen>()) + allocated(seen.tag.opaque.apart())
+        Held::Body(body) => allocated(COUNTS + size_of::<Bytes>()) + body_weight(body),
+        Held::Unstorable(refused) => {
+            let seen = |seen: &Arc<Seen>| allocated(COUNTS + size_of::<Seen>()) + allocated(seen.tag.opaque.apart());
+            allocated(COUNTS + size_of::<Refused>()) + refused.seen.as_ref().map_or(0, seen)
         }
-        Held::Futile | Held::Unstorable { seen: None, .. } => 0,
+        Held::Futile => 0,
     };
     held + OVERHEAD
 }
 
-/// What `Bytes` allocates once it is cloned.
-const SHARED: usize = 32;
+/// A body, and what `Bytes` adds once it is cloned.
+fn body_weight(body: &Bytes) -> usize {
+    allocated(body.len()) + 32
+}
 
 /// The two counts of an `Arc`.
 const COUNTS: usize = 2 * size_of::<usize>();
@@ -600,11 +642,119 @@ mod tests {
             assert_eq!(put(&store, &key("/", caller), &body, &[]), Ok(()));
         }
         let (entries, bytes) = store.figures();
-        assert_eq!(entries, 51);
+        assert_eq!(entries, 51, "and one for the body");
         assert!((100_000..200_000).contains(&bytes), "{bytes} bytes");
         for caller in 0..50 {
             assert_eq!(selected(&store, &key("/", caller), &red()), Some((body.clone(), Standing::Valid)));
         }
+    }
+
+    /// How many responses are remembered for their bodies, and how many hold one.
+    fn holders(store: &Store) -> (usize, usize) {
+        store.figures();
+        let own = |held: &Held| matches!(held, Held::Response(stored) if stored.body.is_some());
+        (store.holders.count(), store.held.iter().filter(|(_, held)| own(held)).count())
+    }
+
+    #[test]
+    fn a_body_is_part_of_the_one_response_that_holds_it_and_stands_apart_once_another_does() {
+        let store = store(MIB);
+        for (caller, entries, own) in [(0, 1, 1), (0, 1, 1), (1, 3, 0), (2, 4, 0)] {
+            assert_eq!(put(&store, &key("/", caller), "one", &[]), Ok(()));
+            assert_eq!((store.figures().0, holders(&store)), (entries, (own, own)));
+        }
+        for caller in 0..3 {
+            assert_eq!(selected(&store, &key("/", caller), &red()), Some(("one".into(), Standing::Valid)));
+        }
+        // One that was evicted is brought by the next.
+        store.held.invalidate(&store.names.body(storable("one", &[]).response().content));
+        assert_eq!(selected(&store, &key("/", 0), &red()), None);
+        assert_eq!(put(&store, &key("/", 0), "one", &[]), Ok(()));
+        assert_eq!(selected(&store, &key("/", 0), &red()), Some(("one".into(), Standing::Valid)));
+    }
+
+    #[test]
+    fn a_response_that_comes_again_keeps_its_body() {
+        let store = store(MIB);
+        let body = || match store.select(&key("/", 0), &red(), at(0)) {
+            Selected::Response { body, .. } => body,
+            _ => panic!("it is stored"),
+        };
+        assert_eq!(put(&store, &key("/", 0), "one", &[]), Ok(()));
+        let first = body();
+        assert_eq!(put(&store, &key("/", 0), "one", &[]), Ok(()));
+        assert_eq!(body().as_ptr(), first.as_ptr());
+        assert_eq!(put(&store, &key("/", 1), "one", &[]), Ok(()));
+        assert_eq!(body().as_ptr(), first.as_ptr(), "it has moved, and was not copied");
+    }
+
+    #[test]
+    fn who_holds_a_body_is_forgotten_with_it() {
+        let store = store(100_000);
+        let (one, other) = (key("/1", 0), key("/2", 0));
+        assert_eq!(put(&store, &one, "one", &[]), Ok(()));
+        assert_eq!(put(&store, &one, "two", &[]), Ok(()));
+        assert_eq!(put(&store, &other, "other", &[]), Ok(()));
+        assert_eq!(holders(&store), (2, 2), "it was replaced");
+        store.unstorable(&other, Unstorable::Refused(Detail::NoStore), None, at(0), Duration::from_secs(60));
+        assert_eq!(holders(&store), (1, 1), "it is no response any more");
+        store.fences.quarantine(&slots(&store), at(60));
+        assert_eq!(put(&store, &one, "three", &[]), Err(Detail::Mutation));
+        assert_eq!(holders(&store), (1, 1), "something was told since");
+        store.outdate(&one, &red(), &stored(&store, &one));
+        assert_eq!(holders(&store), (1, 1), "it is outdated");
+        for number in 0..1000 {
+            // Twice, past the doorkeeper.
+            for _ in 0..2 {
+                let (ticket, body) = (store.begin(&slots(&store), at(60)), number.to_string());
+                let stored = put_at(&store, &ticket, &key(&format!("/{number}"), 1), &body, &[]);
+                assert!(matches!(stored, Ok(()) | Err(Detail::NearlyFull)));
+            }
+        }
+        let (remembered, held) = holders(&store);
+        assert_eq!(remembered, held, "they were evicted");
+        assert!((20..200).contains(&held), "{held}");
+    }
+
+    fn stored(store: &Store, key: &CacheKey) -> Arc<Stored> {
+        match store.select(key, &red(), at(0)) {
+            Selected::Response { stored, .. } => stored,
+            _ => panic!("it is stored"),
+        }
+    }
+
+    #[test]
+    fn a_response_is_outdated_though_its_body_has_moved_meanwhile() {
+        let store = store(MIB);
+        let standing = |caller| selected(&store, &key("/", caller), &red()).map(|(_, standing)| standing);
+        assert_eq!(put(&store, &key("/", 0), "one", &[]), Ok(()));
+        let told_of = stored(&store, &key("/", 0));
+        assert_eq!(put(&store, &key("/", 1), "one", &[]), Ok(()));
+        store.outdate(&key("/", 0), &red(), &told_of);
+        assert_eq!((standing(0), standing(1)), (Some(Standing::Expired), Some(Standing::Valid)));
+        assert_eq!(put(&store, &key("/", 0), "two", &[]), Ok(()));
+        store.outdate(&key("/", 0), &red(), &told_of);
+        assert_eq!(standing(0), Some(Standing::Valid), "it was told of another");
+    }
+
+    #[test]
+    fn responses_that_bring_one_body_at_once_leave_nothing_behind() {
+        let store = store(100_000);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let store = &store;
+                scope.spawn(move || {
+                    for number in 0..2000_u32 {
+                        let (caller, body) =
+                            (u8::try_from(number % 50).expect("below 50"), (number / 7 % 40).to_string());
+                        let stored = put(store, &key(&format!("/{thread}"), caller), &body, &[]);
+                        assert!(matches!(stored, Ok(()) | Err(Detail::NearlyFull)));
+                    }
+                });
+            }
+        });
+        let (remembered, held) = holders(&store);
+        assert!(remembered <= held, "{remembered} are remembered, and {held} hold a body");
     }
 
     /// What came in one buffer with much else would keep all of it in memory, and count for its own octets alone.
@@ -639,7 +789,9 @@ mod tests {
     #[test]
     fn a_response_whose_body_is_gone_is_a_miss_that_remembers_the_content() {
         let store = store(MIB);
-        assert_eq!(put(&store, &key("/", 0), "one", &[]), Ok(()));
+        for caller in 0..2 {
+            assert_eq!(put(&store, &key("/", caller), "one", &[]), Ok(()));
+        }
         let storable = storable("one", &[]);
         store.held.invalidate(&store.names.body(storable.response().content));
         let Selected::Nothing { seen: Some(seen), .. } = store.select(&key("/", 0), &red(), at(0)) else {
@@ -772,7 +924,8 @@ mod tests {
             let store = store(MIB);
             let (response, mark) = (storable("body", lines).response().clone(), begin(&store).mark());
             let slots = store.fences.slots(&[const { FenceKey::All }; 5]);
-            Held::Response(Arc::new(Stored { response, since: None, outdated: false, slots, mark, place: place(path) }))
+            let place = place(path);
+            Held::Response(Arc::new(Stored { response, body: None, since: None, outdated: false, slots, mark, place }))
         };
         let base = weight(&stored(&[], "/a"));
         // What is stored and its one line, Date; that line's octets and its place, the path, the fences.
@@ -784,13 +937,14 @@ mod tests {
         more(weight(&stored(&[("X", "y"); 100], "/a")), 100 * 14);
         more(weight(&stored(&[], &"/a".repeat(100))), 190);
         assert_eq!(weight(&Held::Body(Arc::new(Bytes::from("body")))), 48 + 16 + 32 + OVERHEAD);
-        let names = Held::Varies(Arc::from(["accept".to_owned()]));
-        assert_eq!(weight(&names), 16 + 16 + 24 + 8 + OVERHEAD);
-        let unstorable = Held::Unstorable { why: Unstorable::Streams(Detail::Streaming), until: 0, seen: None };
-        assert_eq!(weight(&unstorable), OVERHEAD);
+        let names = Held::Varies(Arc::new(vec!["accept".to_owned()]));
+        assert_eq!(weight(&names), 48 + 32 + 16 + OVERHEAD);
+        let why = Unstorable::Streams(Detail::Streaming);
+        let unstorable = |seen| weight(&Held::Unstorable(Arc::new(Refused { why, until: 0, seen })));
+        assert_eq!(unstorable(None), allocated(16 + size_of::<Refused>()) + OVERHEAD);
         let seen = storing::Seen::of(storable("body", &[]).response()).map(Arc::new);
-        let unstorable = Held::Unstorable { why: Unstorable::Streams(Detail::Streaming), until: 0, seen };
-        assert_eq!(weight(&unstorable), allocated(16 + size_of::<Seen>()) + OVERHEAD);
+        assert_eq!(unstorable(seen) - unstorable(None), allocated(16 + size_of::<Seen>()));
+        assert_eq!(size_of::<Held>(), 16, "moka's own entry is the smaller for it");
     }
 
     #[test]
