@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep, timeout};
 
 /// What every connection needs.
@@ -103,6 +104,10 @@ impl Lane {
                 Next::Silence => return,
             };
             patience = limited(limits.idle_timeout);
+            if !connection.buffer.is_empty() {
+                // What came at once is not answered at once: between two requests everybody else has a turn.
+                yield_now().await;
+            }
         }
     }
 

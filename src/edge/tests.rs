@@ -248,6 +248,20 @@ async fn pipelined_requests_are_answered_in_order_streams_among_them() {
     }
 }
 
+/// All on one thread, so that it is certain who is there when.
+#[tokio::test]
+async fn others_have_their_turn_between_pipelined_requests() {
+    let front = Front::start(Vec::new()).await;
+    let own = |path: &str| format!("OPTIONS {path} HTTP/1.1\r\nHost: shop.example\r\nMax-Forwards: 0\r\n\r\n");
+    let (mut greedy, mut modest) = (front.connect().await, front.connect().await);
+    greedy.write_all(own("/greedy").repeat(100).as_bytes()).await.expect("the proxy reads");
+    modest.write_all(own("/modest").as_bytes()).await.expect("the proxy reads");
+    modest.read_exact(&mut [0; 12]).await.expect("an answer");
+    let observed = front.observed.lock().expect("no holder panics");
+    let before = observed.iter().take_while(|exchange| exchange.target != "/modest").count();
+    assert!(before < 10, "{before} answers to what came at once go before");
+}
+
 #[tokio::test]
 async fn short_bodies_are_read_whole() {
     let scripts = vec![vec![Act::Read, Act::Write(OK), Act::Read, Act::Write(OK)]];
