@@ -78,6 +78,7 @@ fmt:
 
 clippy: build-tools
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
 doc: build-tools
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
