@@ -46,6 +46,6 @@ fn taken(octets: &[u8], policy: &Policy) -> Option<Result<(Received, Vec<u8>), R
     match take(&mut buffer, Rules::of(policy, "freshgate-0000002a"), arrival) {
         Parsed::Partial => None,
         Parsed::Refused(refusal) => Some(Err(refusal)),
-        Parsed::Complete(received) => Some(Ok((*received, buffer.to_vec()))),
+        Parsed::Complete(received) => Some(Ok((received, buffer.to_vec()))),
     }
 }

@@ -458,7 +458,7 @@ mod tests {
     #[track_caller]
     fn accepted(wire: &str) -> Received {
         match parse(wire.as_bytes()).0 {
-            Parsed::Complete(received) => *received,
+            Parsed::Complete(received) => received,
             other => panic!("{wire:?} gave {other:?}"),
         }
     }
