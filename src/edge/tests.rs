@@ -334,6 +334,15 @@ async fn head_has_no_body() {
 }
 
 #[tokio::test]
+async fn each_line_of_cookies_goes_on() {
+    for path in ["/a", "/stream/a"] {
+        let mut front = Front::start(vec![vec![Act::Read, Act::Write(OK)]]).await;
+        front.talk(&last(path).replace("Host:", "Cookie: a=1\r\nCookie: b=2\r\nHost:")).await;
+        in_order(&front.origin.request().await, &["Cookie: a=1\r\n", "Cookie: b=2\r\n"]);
+    }
+}
+
+#[tokio::test]
 async fn an_upgraded_connection_is_passed_on() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello";
     let front = Front::start(vec![vec![Act::Read, Act::Write(switch), Act::Hold]]).await;
