@@ -333,6 +333,17 @@ async fn head_has_no_body() {
     }
 }
 
+/// "The 'close' connection option" ends the connection wherever it stands (RFC 9112 §9.6).
+#[tokio::test]
+async fn close_is_heeded_on_any_line_whoever_answers() {
+    for path in ["/a", "/stream/a"] {
+        let front = Front::start(vec![vec![Act::Read, Act::Write(OK)]]).await;
+        let options = "Connection: keep-alive\r\nConnection: close\r\n";
+        let text = front.talk(&format!("GET {path} HTTP/1.1\r\nHost: h\r\n{options}\r\n")).await;
+        in_order(&text.to_lowercase(), &["http/1.1 200 ok\r\n", "connection: close\r\n", "ok"]);
+    }
+}
+
 #[tokio::test]
 async fn each_line_of_cookies_goes_on() {
     for path in ["/a", "/stream/a"] {
