@@ -333,6 +333,17 @@ async fn head_has_no_body() {
     }
 }
 
+/// "A server MUST NOT send content in the response" to HEAD (RFC 9110 §9.3.2), a refusal's either.
+#[tokio::test]
+async fn a_head_that_is_refused_has_no_body() {
+    for before in ["", "\r\n"] {
+        let front = Front::start(Vec::new()).await;
+        let text = front.talk(&format!("{before}HEAD /%zz HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+        in_order(&text, &["HTTP/1.1 400 ", "Connection: close\r\n"]);
+        assert!(text.ends_with("\r\n\r\n"), "{text:?}");
+    }
+}
+
 /// "The 'close' connection option" ends the connection wherever it stands (RFC 9112 §9.6).
 #[tokio::test]
 async fn close_is_heeded_on_any_line_whoever_answers() {
