@@ -458,8 +458,8 @@ async fn respond(session: &mut Session, head: Head, content: Content) -> pingora
     for (name, value) in head.fields.iter() {
         response.append_header(Bytes::copy_from_slice(name), value)?;
     }
-    if let (Content::Whole(body), false) = (&content, bodiless) {
-        response.set_content_length(body.len())?;
+    if let (Some(length), false) = (content.length(), bodiless) {
+        response.set_content_length(length)?;
     }
     session.write_response_header(Box::new(response), bodiless).await?;
     match content {
