@@ -387,7 +387,11 @@ impl Lane {
     /// Refuses a request and closes the connection: where the next request begins cannot be known.
     async fn refuse(&self, connection: Connection, request: Option<&Request>, Refusal { status, why }: Refusal) {
         let answer = self.pipeline.refuse(request, status, why);
-        self.close_with(connection, answer, request.is_some_and(|request| request.method == "HEAD")).await;
+        // A head that makes no request stays in the buffer, and may say all the same that no content is to come (RFC 9110
+        // §9.3.2).
+        let unread = || connection.buffer.trim_ascii_start().starts_with(b"HEAD ");
+        let head_only = request.map_or_else(unread, |request| request.method == "HEAD");
+        self.close_with(connection, answer, head_only).await;
     }
 
     async fn close_with(&self, mut connection: Connection, answer: Answer, head_only: bool) {

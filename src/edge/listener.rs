@@ -207,7 +207,7 @@ impl Door {
 }
 
 /// The connection as Pingora knows connections, with its client's address.
-fn l4(stream: TcpStream, client: SocketAddr) -> L4Stream {
+pub fn l4(stream: TcpStream, client: SocketAddr) -> L4Stream {
     // It only costs latency; the connection works without.
     drop(stream.set_nodelay(true));
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());

@@ -347,6 +347,37 @@ async fn head_has_no_body() {
     }
 }
 
+/// "A server MUST NOT send content in the response" to HEAD (RFC 9110 §9.3.2), a refusal's either.
+#[tokio::test]
+async fn a_head_that_is_refused_has_no_body() {
+    for before in ["", "\r\n"] {
+        let front = Front::start(Vec::new()).await;
+        let text = front.talk(&format!("{before}HEAD /%zz HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+        in_order(&text, &["HTTP/1.1 400 ", "Connection: close\r\n"]);
+        assert!(text.ends_with("\r\n\r\n"), "{text:?}");
+    }
+}
+
+/// "The 'close' connection option" ends the connection wherever it stands (RFC 9112 §9.6).
+#[tokio::test]
+async fn close_is_heeded_on_any_line_whoever_answers() {
+    for path in ["/a", "/stream/a"] {
+        let front = Front::start(vec![vec![Act::Read, Act::Write(OK)]]).await;
+        let options = "Connection: keep-alive\r\nConnection: close\r\n";
+        let text = front.talk(&format!("GET {path} HTTP/1.1\r\nHost: h\r\n{options}\r\n")).await;
+        in_order(&text.to_lowercase(), &["http/1.1 200 ok\r\n", "connection: close\r\n", "ok"]);
+    }
+}
+
+#[tokio::test]
+async fn each_line_of_cookies_goes_on() {
+    for path in ["/a", "/stream/a"] {
+        let mut front = Front::start(vec![vec![Act::Read, Act::Write(OK)]]).await;
+        front.talk(&last(path).replace("Host:", "Cookie: a=1\r\nCookie: b=2\r\nHost:")).await;
+        in_order(&front.origin.request().await, &["Cookie: a=1\r\n", "Cookie: b=2\r\n"]);
+    }
+}
+
 #[tokio::test]
 async fn an_upgraded_connection_is_passed_on() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello";
