@@ -16,6 +16,10 @@ install = { echo "$(1) is missing: installing $(2)"; \
 bench: build-tools ## what a purge and a hit cost
 	$(CARGO) bench --locked --bench store
 
+# Seven minutes, which say something on a machine that has nothing else to do.
+slow: build-tools slow-tools ## normal load beside slow clients and floods: writes benches/HOSTILE.md
+	$(CARGO) bench --locked --bench hostile_load
+
 # Ten minutes of histories over sockets, with kill -9 and restarts; `make soak SOAK=3600` for an hour.
 SOAK ?= 600
 soak: build-tools ## many callers, many mutations and faults against the program, for ten minutes
@@ -44,8 +48,8 @@ fuzz: build-tools fuzz-tools ## each fuzz target for a minute, from the corpus t
 conformance: build-tools test-tools node_modules/.package-lock.json ## what http-cache-tests says of plain mode, in a table
 	$(CARGO) test --locked --test conformance -- --nocapture
 
-.PHONY: help demo build bench soak fuzz conformance versus-races test fmt clippy doc deny cargo-test
-.PHONY: build-tools fuzz-tools test-tools versus-tools check-tools
+.PHONY: help demo build bench slow soak fuzz conformance versus-races test fmt clippy doc deny cargo-test
+.PHONY: build-tools fuzz-tools slow-tools test-tools versus-tools check-tools
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -56,7 +60,7 @@ demo: build-tools ## a sample POS API, the proxy in front of it, and a day of tr
 	$(CARGO) run --locked --profile $(PROFILE) --bin freshgate -- demo
 
 # They run with configurations, ports and folders of their own; what the system runs of them is left alone.
-versus-races versus-tools: export PATH := $(PATH):/usr/sbin:/sbin
+slow slow-tools versus-races versus-tools: export PATH := $(PATH):/usr/sbin:/sbin
 versus-races: build-tools versus-tools ## races against nginx, Varnish, HAProxy and Squid: writes benches/versus/RACES.md
 	$(CARGO) bench --locked --profile $(PROFILE) --bench versus_races
 
@@ -104,6 +108,11 @@ build-tools:
 # libFuzzer is C++.
 fuzz-tools:
 	@$(call need,c++,g++)
+
+slow-tools:
+	@$(call need,slowhttptest,slowhttptest)
+	@$(call need,nginx,nginx)
+	@$(call need,taskset,util-linux)
 
 test-tools:
 	@$(call need,node,nodejs)

@@ -2,7 +2,7 @@
 //! history of its own.
 
 use super::history::{Ask, Caller, Event, Got, Representation};
-use super::product::{Product, Running};
+use super::product::{BOUND, Product, Running};
 use crate::scripted::{After, Origin, Request, write};
 use crate::wire::{Connection, Response, request};
 use freshgate::clock::{Clock, SystemClock};
@@ -16,8 +16,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-/// The bound of every wait.
-pub const BOUND: Duration = Duration::from_secs(10);
 /// An answer that does not come within this time waits for something that is held. It decides only what is tried next,
 /// never a verdict.
 pub const WINDOW: Duration = Duration::from_millis(150);

@@ -1,7 +1,6 @@
 //! The products, each with its configurations, and how one is started for a while: on a loopback port of its own, with
 //! its files in a folder of its own, ended by its process id. What the system runs of them is neither asked nor touched.
 
-use super::lab::BOUND;
 use freshgate::clock::{Clock, SystemClock};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,6 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// The bound of every wait.
+pub const BOUND: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
@@ -223,6 +225,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Of the process that was started.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default()
     }
@@ -231,7 +238,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // SIGTERM first, so that masters end their workers. The shell's own `kill` is on every machine.
-        let _ = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status();
+        let _ = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.id())).status();
         let begun = SystemClock.now();
         while SystemClock.now().since(begun) < BOUND && matches!(self.child.try_wait(), Ok(None)) {
             thread::sleep(Duration::from_millis(20));
