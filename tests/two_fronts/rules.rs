@@ -101,7 +101,7 @@ impl Rule {
                 for asked in seen.asks.iter_mut().filter(several) {
                     let all = asked.all("cookie").collect::<Vec<_>>().join("; ");
                     drop_lines(std::slice::from_mut(asked), "cookie");
-                    asked.lines.insert(0, ("cookie".to_owned(), all));
+                    asked.lines.insert(0, ("cookie".to_owned(), all.trim_end().to_owned()));
                     asked.lines.sort_by(|one, other| one.0.cmp(&other.0));
                 }
             }
