@@ -8,12 +8,12 @@ use crate::scripted::{After, Origin, json, write};
 use crate::{normal, process};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::{env, fs};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
+use std::{env, fs};
 
 /// Everything by default, but for one processor, HTTP/2 on the same address, and little patience, so that each limit is
 /// reached within a measurement.
