@@ -32,6 +32,7 @@ mod stage;
 mod wire;
 
 use attacks::{ATTACKS, Attack, By};
+use freshgate::clock::{Clock, SystemClock};
 use report::{Measured, Round, Stretch};
 use stage::{Harm, Processors, Target};
 use std::process::ExitCode;
@@ -123,9 +124,11 @@ fn play(target: &Target, rows: &mut [Measured]) -> Result<(), String> {
 
 /// The load, measured for so long.
 fn stretch(target: &Target, length: Duration) -> Stretch {
-    let before = target.processor_time();
+    let (before, began) = (target.processor_time(), SystemClock.now());
     let sample = normal::run(target.address, length);
-    let share = (target.processor_time() - before).as_secs_f64() / length.as_secs_f64();
+    // Where the load waits, it lasts longer than it should.
+    let lasted = SystemClock.now().since(began);
+    let share = (target.processor_time() - before).as_secs_f64() / lasted.as_secs_f64();
     Stretch { p50: sample.quantile(500), p99: sample.quantile(990), failed: sample.failed, share }
 }
 
