@@ -117,11 +117,10 @@ pub struct Place {
 
 impl Place {
     /// In memory of just its size.
-    fn compact(mut self) -> Self {
-        self.path.shrink_to_fit();
-        self.query.shrink_to_fit();
-        self.id.iter_mut().for_each(String::shrink_to_fit);
-        self
+    fn compact(self) -> Self {
+        // Copies: what shrinks in place may keep a block twice as large.
+        let copy = |text: &String| text.as_str().to_owned();
+        Place { path: copy(&self.path), query: copy(&self.query), id: self.id.as_ref().map(copy), ..self }
     }
 }
 
