@@ -23,6 +23,10 @@ bench: build-tools versus-tools ## speed against nginx, Varnish and HAProxy: wri
 bench-store: build-tools ## what a hit, its decisions and a purge cost, without sockets
 	$(CARGO) bench --locked --bench store
 
+# Seven minutes, which say something on a machine that has nothing else to do.
+slow: build-tools slow-tools ## normal load beside slow clients and floods: writes benches/HOSTILE.md
+	$(CARGO) bench --locked --bench hostile_load
+
 # Ten minutes of histories over sockets, with kill -9 and restarts; `make soak SOAK=3600` for an hour.
 SOAK ?= 600
 soak: build-tools ## many callers, many mutations and faults against the program, for ten minutes
@@ -51,8 +55,8 @@ fuzz: build-tools fuzz-tools ## each fuzz target for a minute, from the corpus t
 conformance: build-tools test-tools node_modules/.package-lock.json ## what http-cache-tests says of plain mode, in a table
 	$(CARGO) test --locked --test conformance -- --nocapture
 
-.PHONY: help demo build bench bench-store soak fuzz conformance versus-races test fmt clippy doc deny cargo-test
-.PHONY: build-tools fuzz-tools test-tools versus-tools check-tools
+.PHONY: help demo build bench bench-store slow soak fuzz conformance versus-races test fmt clippy doc deny cargo-test
+.PHONY: build-tools fuzz-tools slow-tools test-tools versus-tools check-tools
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -63,7 +67,7 @@ demo: build-tools ## a sample POS API, the proxy in front of it, and a day of tr
 	$(CARGO) run --locked --profile $(PROFILE) --bin freshgate -- demo
 
 # They run with configurations, ports and folders of their own; what the system runs of them is left alone.
-versus-races versus-tools: export PATH := $(PATH):/usr/sbin:/sbin
+slow slow-tools versus-races versus-tools: export PATH := $(PATH):/usr/sbin:/sbin
 versus-races: build-tools versus-tools ## races against nginx, Varnish, HAProxy and Squid: writes benches/versus/RACES.md
 	$(CARGO) bench --locked --profile $(PROFILE) --bench versus_races
 
@@ -78,6 +82,7 @@ fmt:
 
 clippy: build-tools
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 
 doc: build-tools
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
@@ -111,6 +116,11 @@ build-tools:
 # libFuzzer is C++.
 fuzz-tools:
 	@$(call need,c++,g++)
+
+slow-tools:
+	@$(call need,slowhttptest,slowhttptest)
+	@$(call need,nginx,nginx)
+	@$(call need,taskset,util-linux)
 
 test-tools:
 	@$(call need,node,nodejs)

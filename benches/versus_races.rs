@@ -3,6 +3,8 @@
 //!
 //! Given words, it runs only the products whose configuration's path contains one of them, and writes nothing.
 
+#[path = "versus/machine.rs"]
+mod machine;
 #[path = "versus/report.rs"]
 mod report;
 #[path = "../tests/live/scripted.rs"]
@@ -14,7 +16,6 @@ mod versus;
 #[expect(dead_code, reason = "the races use whole responses only")]
 mod wire;
 
-use freshgate::clock::{Clock, SystemClock};
 use report::Row;
 use std::process::ExitCode;
 use std::{env, fs};
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let page = report::page(&rows, &today(), &system());
+    let page = report::page(&rows, &machine::today(), &machine::system());
     if words.is_empty() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/versus/RACES.md");
         fs::write(file, &page).expect("the repository can be written");
@@ -49,17 +50,4 @@ fn raced(product: &'static Product) -> Result<Row, String> {
     let version = product.program.version()?;
     let lab = Lab::start(product)?;
     Ok(Row { product, version, stores: races::stores(&lab), cells: races::run(&lab, &PAUSES) })
-}
-
-/// The date in UTC.
-fn today() -> String {
-    let now = jiff::Timestamp::from_millisecond(SystemClock.now().wall_ms).expect("the clock stands at a date");
-    now.strftime("%F").to_string()
-}
-
-/// What the machine calls its system.
-fn system() -> String {
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    name.map_or_else(|| env::consts::OS.to_owned(), |name| name.trim_matches('"').to_owned())
 }

@@ -2,7 +2,8 @@
 //! product made of it.
 
 use super::history::{Ask, Caller, Event, Fault, Representation, judge};
-use super::lab::{BOUND, Framing, Kind, Lab, READ, Resource, WINDOW};
+use super::lab::BOUND;
+use super::lab::{Framing, Kind, Lab, READ, Resource, WINDOW};
 use freshgate::clock::{Clock, SystemClock};
 use std::sync::Arc;
 use std::thread;

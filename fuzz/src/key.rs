@@ -3,7 +3,7 @@
 
 use super::{halves, policy};
 use freshgate::edge::head;
-use freshgate::field::{Fields, list};
+use freshgate::field::{Fields, members};
 use freshgate::policy::{Policy, Route};
 use freshgate::semantics::cache_key::{self, CacheKey, Partition};
 use freshgate::semantics::request::{Request, Scheme, Version};
@@ -78,7 +78,11 @@ fn asked(octets: &[u8]) -> Option<Asked> {
 fn selecting(fields: &Fields, name: &str) -> Option<Vec<Vec<u8>>> {
     let without_case = ["accept-language", "accept-encoding", "accept-charset"].contains(&name);
     let member = |member: &[u8]| if without_case { member.to_ascii_lowercase() } else { member.to_vec() };
-    fields.contains(name).then(|| list(fields.get_all(name)).map(member).collect())
+    // Of a field that need be no list, empty members count; names are told apart as CGI does.
+    let is_list = without_case || name == "accept";
+    let found = |member: &&[u8]| !(is_list && member.is_empty());
+    let there = fields.get_alike(name).next().is_some();
+    there.then(|| members(fields.get_alike(name)).filter(found).map(member).collect())
 }
 
 impl Asked {

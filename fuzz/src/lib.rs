@@ -23,6 +23,12 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Thu, 01 Jan 2026 00:00:00 GMT.
 const NOW: Timestamp = Timestamp { wall_ms: 1_767_225_600_000, boot_ms: 5_000_000 };
 
+/// What the proxy is called in `Via`.
+const OWN: &str = "freshgate-0000002a";
+
+/// How every connection is made.
+const ARRIVAL: Arrival = Arrival { scheme: Scheme::Http, client: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+
 /// What separates the parts of an input.
 const BETWEEN: &[u8] = b"\n--\n";
 
@@ -42,8 +48,7 @@ fn policy(text: &str) -> Policy {
 /// none. `None` where more has to come.
 fn taken(octets: &[u8], policy: &Policy) -> Option<Result<(Received, Vec<u8>), Refusal>> {
     let mut buffer = octets.into();
-    let arrival = Arrival { scheme: Scheme::Http, client: IpAddr::V4(Ipv4Addr::LOCALHOST) };
-    match take(&mut buffer, Rules::of(policy, "freshgate-0000002a"), arrival) {
+    match take(&mut buffer, Rules::of(policy, OWN), ARRIVAL) {
         Parsed::Partial => None,
         Parsed::Refused(refusal) => Some(Err(refusal)),
         Parsed::Complete(received) => Some(Ok((received, buffer.to_vec()))),

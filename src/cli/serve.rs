@@ -316,9 +316,11 @@ fn random_key() -> [u8; 32] {
 }
 
 /// Where the process says what happens to it: stderr, `RUST_LOG` decides how much. Pingora calls it an error that a pooled
-/// connection is in use by another task, and then opens one; what fails at the origin is told by this crate.
+/// connection is in use by another task, and then opens one; what fails at the origin is told by this crate. What h2 warns
+/// of is what a client does, as often as the client likes: it would fill the disk.
 pub fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,pingora_core::connectors=off,freshgate=info"));
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        tracing_subscriber::EnvFilter::new("warn,pingora_core::connectors=off,h2=error,freshgate=info")
+    });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

@@ -245,6 +245,12 @@ fn drop_nominated(fields: &mut Fields, upgrades: bool) {
         true => upgrades,
         false => name.eq_ignore_ascii_case(b"connection") || !named.iter().any(|n| name.eq_ignore_ascii_case(n)),
     });
+    if fields.get_all("connection").nth(1).is_some() {
+        // Several lines are one list (RFC 9110 §5.3), of which Pingora would read the first line alone. An option is a token
+        // (§7.6.1): on one line with others, the quote of what is none would reach over them.
+        let options: Vec<_> = named.into_iter().filter(|option| !option.contains(&b'"')).collect();
+        fields.set("Connection", options.join(&b", "[..]));
+    }
 }
 
 /// RFC 9110 §10.1.1: 100-continue is the only expectation there is; HTTP/1.0 has none. Says whether it is there.
@@ -558,6 +564,7 @@ mod tests {
         check("Connection: X-A, close\r\nx-a: 1\r\nX-B: 2\r\n", &["Connection", "X-B"]);
         check("Connection: close, Connection\r\nX-A: 1\r\n", &["Connection", "X-A"]);
         check("Connection: upgrade\r\nUpgrade: websocket\r\n", &["Connection", "Upgrade"]);
+        check("Connection: keep-alive\r\nConnection: X-A\r\nX-A: 1\r\nX-B: 2\r\n", &["Connection", "X-B"]);
         check("Upgrade: websocket\r\n", &[]);
     }
 
@@ -646,6 +653,9 @@ mod tests {
         assert_eq!((old.request.version, old.persists), (Version::Http10, false));
         assert!(accepted("GET / HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n").persists);
         assert!(!accepted(&get("Connection: close\r\n")).persists);
+        let twice = accepted(&get("Connection: keep-alive\r\nConnection: close\r\n"));
+        assert_eq!(twice.request.fields.get("connection"), Some(&b"keep-alive, close"[..]));
+        assert!(!twice.persists);
     }
 
     #[test]

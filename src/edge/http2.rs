@@ -47,6 +47,9 @@ pub fn request(header: &RequestHeader, has_body: bool, rules: Rules<'_>, arrival
         fields.push("host", authority.clone());
     }
     let method = header.method.as_str().to_owned();
+    // "… a user agent normally sends Content-Length in a POST request even when the value is 0" (RFC 9110 §8.6): that is a
+    // body, of nothing, and some origins refuse a request that goes without (411).
+    let has_body = has_body || !matches!(method.as_str(), "GET" | "HEAD") && fields.contains("content-length");
     head::check_method(&method, &fields, has_body)?;
     head::check_passes(&fields, rules.own)?;
     head::check_served(&authority, rules.hosts)?;
@@ -145,6 +148,10 @@ mod tests {
     use std::time::Duration;
 
     fn read(uri: &str, lines: &[(&'static str, &'static str)]) -> Result<Request, u16> {
+        read_as("GET", uri, lines)
+    }
+
+    fn read_as(method: &str, uri: &str, lines: &[(&'static str, &'static str)]) -> Result<Request, u16> {
         let limits = Limits {
             connections: 0,
             header_bytes: 0,
@@ -154,7 +161,7 @@ mod tests {
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
         };
-        let mut header = RequestHeader::build_no_case("GET", b"/", None).expect("a header");
+        let mut header = RequestHeader::build_no_case(method, b"/", None).expect("a header");
         header.set_uri(uri.parse().expect("a URI"));
         for (name, value) in lines {
             header.append_header(*name, *value).expect("a field");
@@ -171,6 +178,16 @@ mod tests {
         assert_eq!((request.authority.as_str(), request.target().as_str()), ("shop.example", "/a?b"));
         let lines: Vec<_> = request.fields.iter().collect();
         assert_eq!(lines, [(&b"accept"[..], &b"x"[..]), (b"cookie", b"a=1; b=2"), (b"host", b"shop.example")]);
+    }
+
+    #[test]
+    fn a_body_of_nothing_is_one_where_a_body_means_something() {
+        let nothing = [("content-length", "0")];
+        for (method, has_body) in [("PUT", true), ("POST", true), ("GET", false), ("HEAD", false)] {
+            let request = read_as(method, "https://a.example/", &nothing).expect("a request");
+            assert_eq!(request.has_body, has_body, "{method}");
+        }
+        assert!(!read_as("PUT", "https://a.example/", &[]).expect("a request").has_body);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::edge::proxy::{Handed, Proxy, UPGRADED_SILENCE, carried};
 use crate::edge::trace;
 use crate::edge::writer::{self, Recipient};
 use crate::field::Fields;
+use crate::identity::Remembered;
 use crate::message;
 use crate::message::chunked::{Chunked, Piece};
 use crate::origin::{Head, Interim, MAX_INTERIM};
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep, timeout};
 
 /// What every connection needs.
@@ -43,6 +45,7 @@ struct Connection {
     /// Read and not used yet.
     buffer: BytesMut,
     arrival: Arrival,
+    remembered: Remembered,
 }
 
 /// What came next on a connection.
@@ -83,7 +86,7 @@ impl Lane {
     /// Serves `stream` until either side closes it.
     pub async fn serve(&self, stream: Stream, arrival: Arrival) {
         let limits = &self.pipeline.policy.server.limits;
-        let mut connection = Connection { stream, buffer: BytesMut::new(), arrival };
+        let mut connection = Connection { stream, buffer: BytesMut::new(), arrival, remembered: Remembered::default() };
         // Whoever connects means to say something at once.
         let mut patience = limited(limits.header_timeout);
         // One timer and one ear for the end serve all waits of the connection: to set them up anew costs more than a hit.
@@ -101,6 +104,10 @@ impl Lane {
                 Next::Silence => return,
             };
             patience = limited(limits.idle_timeout);
+            if !connection.buffer.is_empty() {
+                // What came at once is not answered at once: between two requests everybody else has a turn.
+                yield_now().await;
+            }
         }
     }
 
@@ -200,7 +207,7 @@ impl Lane {
     }
 
     async fn retrieve(&self, mut connection: Connection, received: Received) -> Option<Connection> {
-        let handled = match self.pipeline.look_up(received.request.clone()) {
+        let handled = match self.pipeline.look_up(received.request.clone(), &mut connection.remembered) {
             Ok(answer) => Handled::Answer(answer),
             Err(retrieval) => {
                 let work = |interim| self.pipeline.ask_for(*retrieval, interim);
@@ -245,7 +252,7 @@ impl Lane {
         passage: Passage,
         continued: bool,
     ) -> Option<Connection> {
-        let Connection { stream, buffer: unread, arrival } = connection;
+        let Connection { stream, buffer: unread, arrival, remembered } = connection;
         let Received { request, body, upgrades, .. } = received;
         let mut buffer = head_octets(&request, &carried(request.target()), continued);
         let head = buffer.len();
@@ -265,7 +272,7 @@ impl Lane {
         session.set_connection_user_context(Some(handed.into_context()));
         let (stream, _) = self.proxy.process_new_http(session, &self.shutdown).await?.consume();
         let (stream, buffer) = stream.into_any().downcast::<OneRequest>().ok()?.into_rest()?;
-        Some(Connection { stream, buffer, arrival })
+        Some(Connection { stream, buffer, arrival, remembered })
     }
 
     /// Serves a connection on which HTTP/2 was negotiated (RFC 9113 §3.2).
@@ -380,7 +387,11 @@ impl Lane {
     /// Refuses a request and closes the connection: where the next request begins cannot be known.
     async fn refuse(&self, connection: Connection, request: Option<&Request>, Refusal { status, why }: Refusal) {
         let answer = self.pipeline.refuse(request, status, why);
-        self.close_with(connection, answer, request.is_some_and(|request| request.method == "HEAD")).await;
+        // A head that makes no request stays in the buffer, and may say all the same that no content is to come (RFC 9110
+        // §9.3.2).
+        let unread = || connection.buffer.trim_ascii_start().starts_with(b"HEAD ");
+        let head_only = request.map_or_else(unread, |request| request.method == "HEAD");
+        self.close_with(connection, answer, head_only).await;
     }
 
     async fn close_with(&self, mut connection: Connection, answer: Answer, head_only: bool) {

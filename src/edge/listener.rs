@@ -15,6 +15,7 @@ use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::{ALPN, GetSocketDigest, SocketDigest, Ssl, Stream};
 use pingora::server::ShutdownWatch;
 use pingora::tls::{ServerConfig, install_default_crypto_provider, load_certs_and_key_files, version};
+use socket2::SockRef;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -28,6 +29,11 @@ use tokio::time::{sleep, timeout};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
+
+/// How much of what a client has no room for the kernel keeps for it, beside what is on its way (`TCP_NOTSENT_LOWAT`, tcp(7)).
+/// By itself Linux keeps up to 4 MiB for each (`tcp_wmem`), more than twice that where a client has it sent in small pieces: a
+/// thousand that do not read fill all the memory that the machine has for TCP (`tcp_mem`), and nobody is answered.
+const UNSENT: u32 = 64 << 10;
 
 /// Where clients connect to: bound, and not served yet.
 pub struct Listeners {
@@ -97,6 +103,8 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Without it a restart would wait for the old connections' TIME-WAIT.
     socket.set_reuseaddr(true)?;
+    // Those that are accepted inherit it. Where it does not exist there are other bounds.
+    drop(SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT));
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -199,7 +207,7 @@ impl Door {
 }
 
 /// The connection as Pingora knows connections, with its client's address.
-fn l4(stream: TcpStream, client: SocketAddr) -> L4Stream {
+pub fn l4(stream: TcpStream, client: SocketAddr) -> L4Stream {
     // It only costs latency; the connection works without.
     drop(stream.set_nodelay(true));
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
@@ -207,4 +215,17 @@ fn l4(stream: TcpStream, client: SocketAddr) -> L4Stream {
     let mut stream = L4Stream::from(stream);
     stream.set_socket_digest(digest);
     stream
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_client_does_not_read_waits_here_and_not_in_the_kernel() {
+        let listener = bind_one(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback has a free port");
+        let _client = TcpStream::connect(listener.local_addr().expect("it is bound")).await.expect("it listens");
+        let (accepted, _) = listener.accept().await.expect("somebody has connected");
+        assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().expect("Linux has it"), UNSENT);
+    }
 }

@@ -13,7 +13,7 @@ use crate::semantics::cache_status::{CacheStatus, Detail, Forward};
 use prometheus::proto::{self, MetricFamily, MetricType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 macro_rules! counters {
@@ -138,8 +138,10 @@ impl<const N: usize> Slots<N> {
     }
 }
 
-/// Every counter of one route.
+/// Every counter of one route, as one of the shards counts it. No two shards meet in a cache line, which would go to and fro
+/// between the processors with every request.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 struct RouteMetrics {
     counters: Counters,
     misses: Slots<{ Forward::ALL.len() }>,
@@ -154,7 +156,8 @@ struct RouteMetrics {
 #[derive(Debug)]
 pub struct Metrics {
     started: Timestamp,
-    routes: Vec<(String, RouteMetrics)>,
+    /// By route, in as many shards as there are processors.
+    routes: Vec<(String, Box<[RouteMetrics]>)>,
     /// The origin's URL, where there is no file that advice could be put into.
     without_file: Option<String>,
     /// Mutations that match no route or invalidated nothing, by method and learned path: at most [`MAX_UNMATCHED`].
@@ -169,7 +172,9 @@ const MAX_UNMATCHED: usize = 50;
 impl Metrics {
     /// All zero, with a slot for each of `routes`.
     pub fn new(routes: &Routes, started: Timestamp) -> Self {
-        let routes = routes.iter().map(|r| (r.name.clone(), RouteMetrics::default())).collect();
+        let shards = std::thread::available_parallelism().map_or(1, |processors| processors.get().min(MAX_SHARDS));
+        let sharded = || (0..shards).map(|_| RouteMetrics::default()).collect();
+        let routes = routes.iter().map(|r| (r.name.clone(), sharded())).collect();
         Metrics { started, routes, without_file: None, unmatched: Mutex::default(), connections: Arc::default() }
     }
 
@@ -182,8 +187,8 @@ impl Metrics {
     /// Counts one exchange. Takes no lock, except for a mutation that matches no route or invalidated nothing.
     pub fn record(&self, exchange: &Exchange) {
         // A route that is not among those of the start has no slot and goes uncounted rather than miscounted.
-        if let Some((_, route)) = self.routes.get(usize::from(exchange.route.0)) {
-            route.record(exchange);
+        if let Some((_, shards)) = self.routes.get(usize::from(exchange.route.0)) {
+            shards[own_shard(shards.len())].record(exchange);
         }
         if exchange.mutation.as_ref().is_some_and(|m| m.unrouted || is_fruitless(m)) {
             let mutation = (exchange.method.clone(), learned_path(&exchange.target));
@@ -198,9 +203,9 @@ impl Metrics {
     pub fn stats(&self, routes: &Routes, store: StoreFigures, now: Timestamp) -> Stats {
         let (mut total, mut latency) = (RouteStats::named(TOTAL), Measured::default());
         let mut shown = Vec::with_capacity(self.routes.len());
-        for ((name, metrics), route) in self.routes.iter().zip(routes.iter()) {
-            let measured = metrics.latency.read();
-            let mut stats = metrics.read(name, &measured);
+        for ((name, shards), route) in self.routes.iter().zip(routes.iter()) {
+            let measured = measured(shards);
+            let mut stats = read(name, shards, &measured);
             stats.advice = advice::advice(&stats, route, self.without_file.as_deref());
             total.add(&stats);
             latency.add(&measured);
@@ -232,7 +237,7 @@ impl Metrics {
     /// The same in Prometheus' text format. Labels are route names out of the configuration and closed lists.
     pub fn prometheus(&self, store: StoreFigures, now: Timestamp) -> String {
         let stats: Vec<_> =
-            self.routes.iter().map(|(name, m)| (name, m.read(name, &Measured::default()), m.latency.read())).collect();
+            self.routes.iter().map(|(name, m)| (name, read(name, m, &Measured::default()), measured(m))).collect();
         let one = |(name, sentence, read): &(&str, &str, fn(&Counts) -> u64)| {
             let metrics = stats.iter().map(|(route, s, _)| counter(&[("route", route)], read(&s.counts)));
             family(format!("{name}_total"), sentence, MetricType::COUNTER, metrics.collect())
@@ -269,6 +274,29 @@ impl Metrics {
         families.retain(|f| !f.get_metric().is_empty());
         prometheus::TextEncoder::new().encode_to_string(&families).expect("the families above are well formed")
     }
+}
+
+/// More processors than this share their counters.
+const MAX_SHARDS: usize = 16;
+
+/// Which of so many shards this thread counts in.
+fn own_shard(shards: usize) -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! { static NUMBER: usize = THREADS.fetch_add(1, Relaxed) }
+    NUMBER.with(|number| number % shards)
+}
+
+/// What all shards of a route counted together.
+fn read(name: &str, shards: &[RouteMetrics], measured: &Measured) -> RouteStats {
+    let mut stats = RouteStats::named(name);
+    shards.iter().for_each(|shard| stats.add(&shard.read()));
+    RouteStats { latency_ms: Percentiles::of(measured), ..stats }
+}
+
+fn measured(shards: &[RouteMetrics]) -> Measured {
+    let mut all = Measured::default();
+    shards.iter().for_each(|shard| all.add(&shard.latency.read()));
+    all
 }
 
 impl RouteMetrics {
@@ -337,17 +365,16 @@ impl RouteMetrics {
         self.counters.fruitless.fetch_add(u64::from(is_fruitless(mutation)), Relaxed);
     }
 
-    fn read(&self, name: &str, measured: &Measured) -> RouteStats {
+    /// What it counted, latency apart.
+    fn read(&self) -> RouteStats {
         RouteStats {
-            route: name.to_owned(),
             counts: self.counters.read(),
             misses: self.misses.read(|slot| Forward::ALL[slot].as_str()),
             details: self.details.read(|slot| Detail::ALL[slot].as_str()),
             mutations: self.mutations.read(|slot| OUTCOMES[slot].1),
             statuses: self.statuses.read(|slot| CLASSES[slot]),
             refused: self.refused.read(|slot| REFUSALS[slot].1),
-            latency_ms: Percentiles::of(measured),
-            advice: None,
+            ..RouteStats::default()
         }
     }
 }

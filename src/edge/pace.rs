@@ -22,7 +22,7 @@ impl Pace {
     }
 
     /// How long more of it is waited for at `now`, `received` octets having come: so long as nothing may come from an idle
-    /// client, and for all of it that time and a second for every [`LEAST_RATE`] octets. Else an octet now and then would
+    /// client, and for all of it that time and a second for every `LEAST_RATE` octets. Else an octet now and then would
     /// hold a connection, and what has come, for ever.
     pub fn patience(self, received: usize, now: Timestamp) -> Duration {
         if self.idle.is_zero() {

@@ -12,7 +12,7 @@ use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, head, rescue};
 use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
 use crate::policy::HostField;
 use crate::semantics::cache_status::{CacheStatus, Detail};
-use crate::semantics::request::{Request, Scheme};
+use crate::semantics::request::{Request, Scheme, Version};
 use crate::semantics::{answer, forwarding};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -226,9 +226,8 @@ impl ProxyHttp for Front {
         for (name, value) in forwarding::about_this_hop(request, trusted, &self.pipeline.name) {
             upstream.insert_header(name, value)?;
         }
-        if let Some(cookies) =
-            request.fields.get("cookie").filter(|_| upstream.headers.get_all("cookie").iter().count() > 1)
-        {
+        // HTTP/2 may split them, and they are one line again; over HTTP/1.1 each line goes on as it came.
+        if let Some(cookies) = request.fields.get("cookie").filter(|_| request.version == Version::Http2) {
             upstream.insert_header("Cookie", cookies)?;
         }
         // Entity-tags made here mean nothing to the origin.
@@ -459,8 +458,8 @@ async fn respond(session: &mut Session, head: Head, content: Content) -> pingora
     for (name, value) in head.fields.iter() {
         response.append_header(Bytes::copy_from_slice(name), value)?;
     }
-    if let (Content::Whole(body), false) = (&content, bodiless) {
-        response.set_content_length(body.len())?;
+    if let (Some(length), false) = (content.length(), bodiless) {
+        response.set_content_length(length)?;
     }
     session.write_response_header(Box::new(response), bodiless).await?;
     match content {

@@ -248,6 +248,20 @@ async fn pipelined_requests_are_answered_in_order_streams_among_them() {
     }
 }
 
+/// All on one thread, so that it is certain who is there when.
+#[tokio::test]
+async fn others_have_their_turn_between_pipelined_requests() {
+    let front = Front::start(Vec::new()).await;
+    let own = |path: &str| format!("OPTIONS {path} HTTP/1.1\r\nHost: shop.example\r\nMax-Forwards: 0\r\n\r\n");
+    let (mut greedy, mut modest) = (front.connect().await, front.connect().await);
+    greedy.write_all(own("/greedy").repeat(100).as_bytes()).await.expect("the proxy reads");
+    modest.write_all(own("/modest").as_bytes()).await.expect("the proxy reads");
+    modest.read_exact(&mut [0; 12]).await.expect("an answer");
+    let observed = front.observed.lock().expect("no holder panics");
+    let before = observed.iter().take_while(|exchange| exchange.target != "/modest").count();
+    assert!(before < 10, "{before} answers to what came at once go before");
+}
+
 #[tokio::test]
 async fn short_bodies_are_read_whole() {
     let scripts = vec![vec![Act::Read, Act::Write(OK), Act::Read, Act::Write(OK)]];
@@ -330,6 +344,37 @@ async fn head_has_no_body() {
         let text = front.talk(&format!("HEAD {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).await;
         in_order(&text, &["HTTP/1.1 200 OK\r\n", "Content-Length: 20\r\n"]);
         assert!(text.ends_with("\r\n\r\n"), "{text:?}");
+    }
+}
+
+/// "A server MUST NOT send content in the response" to HEAD (RFC 9110 §9.3.2), a refusal's either.
+#[tokio::test]
+async fn a_head_that_is_refused_has_no_body() {
+    for before in ["", "\r\n"] {
+        let front = Front::start(Vec::new()).await;
+        let text = front.talk(&format!("{before}HEAD /%zz HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+        in_order(&text, &["HTTP/1.1 400 ", "Connection: close\r\n"]);
+        assert!(text.ends_with("\r\n\r\n"), "{text:?}");
+    }
+}
+
+/// "The 'close' connection option" ends the connection wherever it stands (RFC 9112 §9.6).
+#[tokio::test]
+async fn close_is_heeded_on_any_line_whoever_answers() {
+    for path in ["/a", "/stream/a"] {
+        let front = Front::start(vec![vec![Act::Read, Act::Write(OK)]]).await;
+        let options = "Connection: keep-alive\r\nConnection: close\r\n";
+        let text = front.talk(&format!("GET {path} HTTP/1.1\r\nHost: h\r\n{options}\r\n")).await;
+        in_order(&text.to_lowercase(), &["http/1.1 200 ok\r\n", "connection: close\r\n", "ok"]);
+    }
+}
+
+#[tokio::test]
+async fn each_line_of_cookies_goes_on() {
+    for path in ["/a", "/stream/a"] {
+        let mut front = Front::start(vec![vec![Act::Read, Act::Write(OK)]]).await;
+        front.talk(&last(path).replace("Host:", "Cookie: a=1\r\nCookie: b=2\r\nHost:")).await;
+        in_order(&front.origin.request().await, &["Cookie: a=1\r\n", "Cookie: b=2\r\n"]);
     }
 }
 

@@ -61,11 +61,12 @@ impl Pipeline {
         let Some(caller) = subject.who.caller.key().filter(|_| subject.partition != Partition::Public) else {
             return true;
         };
-        let credential_slots = subject.credential_slots(self);
-        let unrefused = |mark| !self.store.fences.invalidated_since(&credential_slots, mark);
+        let [anywhere, here] = subject.credential_slots(self);
+        let refused = |slots, mark| self.store.fences.invalidated_since(slots, mark);
+        let unrefused = |mark| !refused(&anywhere, mark) && !refused(&here, mark);
         let accepted = || {
             // A word about this URL is taken back by none about another.
-            let here = self.was_refused_here(subject).then(|| Admission::Url(subject.key.clone()));
+            let here = refused(&here, Mark::BEGINNING).then(|| Admission::Url(subject.key.clone()));
             let admission = here.as_ref().unwrap_or(&subject.admission);
             self.acceptances.last(caller, admission, now).filter(|(_, mark)| unrefused(*mark))
         };
@@ -80,7 +81,7 @@ impl Pipeline {
 
     /// Whether the origin ever answered the caller 403 here.
     fn was_refused_here(&self, subject: &Subject) -> bool {
-        self.store.fences.invalidated_since(&subject.refusal_slots(self), Mark::BEGINNING)
+        self.store.fences.invalidated_since(&subject.credential_slots(self)[1], Mark::BEGINNING)
     }
 
     /// What the status of a final response to a GET or HEAD says of the caller's credential. `asked` was noted before the

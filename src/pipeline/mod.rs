@@ -81,6 +81,18 @@ pub enum Content {
     },
 }
 
+impl Content {
+    /// How many octets it has, where that is known before its end.
+    pub fn length(&self) -> Option<usize> {
+        match self {
+            Content::Empty | Content::Stream { framing: Framing::Empty, .. } => Some(0),
+            Content::Whole(body) => Some(body.len()),
+            Content::Stream { framing: Framing::Length(length), .. } => usize::try_from(*length).ok(),
+            Content::Stream { framing: Framing::Chunked | Framing::CloseDelimited, .. } => None,
+        }
+    }
+}
+
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::field::connection;
+use crate::identity::Remembered;
 use crate::origin::{Framing, Interim, OriginError, OriginErrorKind, rescue};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::fetch::{Arrival, Fetch, Landing, Shared, Whole};
@@ -98,7 +99,7 @@ impl Pipeline {
     ///
     /// `interim` takes the origin's 1xx while a fetch is under way that was started for this request.
     pub async fn retrieve(self: &Arc<Self>, request: impl Into<Arc<Request>>, interim: Option<Interim>) -> Handled {
-        match self.look_up(request) {
+        match self.look_up(request.into(), &mut Remembered::default()) {
             Ok(answer) => Handled::Answer(answer),
             Err(retrieval) => self.ask_for(*retrieval, interim).await,
         }
@@ -108,9 +109,13 @@ impl Pipeline {
     ///
     /// # Errors
     /// The request is the origin's; [`ask_for`](Self::ask_for) goes on from here.
-    pub fn look_up(self: &Arc<Self>, request: impl Into<Arc<Request>>) -> Result<Answer, Box<Retrieval>> {
+    pub fn look_up(
+        self: &Arc<Self>,
+        request: Arc<Request>,
+        remembered: &mut Remembered,
+    ) -> Result<Answer, Box<Retrieval>> {
         let now = self.clock.now();
-        let mut subject = Arc::new(Subject::of(self, request, now));
+        let mut subject = Arc::new(Subject::by(self, request, now, remembered));
         let exchange = subject.exchange(now);
         match self.look(&mut subject, now) {
             Ok(settled) => Ok(self.settle(&subject, settled, exchange, now)),

@@ -2,8 +2,8 @@
 
 use crate::clock::Timestamp;
 use crate::field::{self, Fields};
-use crate::identity::Who;
 use crate::identity::acceptance::Admission;
+use crate::identity::{Remembered, Who};
 use crate::origin::{Ask, Sending};
 use crate::pipeline::Pipeline;
 use crate::pipeline::exchange::Exchange;
@@ -50,10 +50,14 @@ pub fn is_negative(status: u16) -> bool {
 impl Subject {
     /// Everything that is decided before the store is asked.
     pub fn of(pipeline: &Pipeline, request: impl Into<Arc<Request>>, now: Timestamp) -> Self {
-        let request = request.into();
+        Subject::by(pipeline, request.into(), now, &mut Remembered::default())
+    }
+
+    /// The same, on a connection that remembers who was told last.
+    pub fn by(pipeline: &Pipeline, request: Arc<Request>, now: Timestamp, remembered: &mut Remembered) -> Self {
         let path = pipeline.policy.routes.matching_form(&request.path);
         let selected = pipeline.policy.routes.select(&path);
-        let who = pipeline.identity.who(&request.fields, now);
+        let who = pipeline.identity.who(&request.fields, now, remembered);
         Subject::within(pipeline, request.clone(), &path, &selected, who, pipeline.scope_of(selected.route))
     }
 
@@ -155,22 +159,16 @@ impl Subject {
         if is_negative(status) { self.negative_slots(pipeline) } else { self.slots(pipeline) }
     }
 
-    /// The caller's own fences, whether or not the scope is the caller's.
-    pub fn credential_slots(&self, pipeline: &Pipeline) -> Slots {
-        let keys = self.credential_keys(pipeline);
-        pipeline.store.fences.slots(keys.as_ref().map_or(&[], |keys| &keys[..]))
-    }
-
-    /// The one of them that falls when the caller may not read this path.
-    pub fn refusal_slots(&self, pipeline: &Pipeline) -> Slots {
-        let keys = self.credential_keys(pipeline);
-        pipeline.store.fences.slots(keys.as_ref().map_or(&[], |keys| &keys[1..]))
-    }
-
-    fn credential_keys(&self, pipeline: &Pipeline) -> Option<[FenceKey; 2]> {
+    /// The caller's own fences, whether or not the scope is the caller's: the one that falls with the credential, and the
+    /// one that falls when the caller may not read this path.
+    pub fn credential_slots(&self, pipeline: &Pipeline) -> [Slots; 2] {
+        let fences = &pipeline.store.fences;
         let path = || pipeline.policy.routes.matching_form(&self.request.path).into_owned();
-        let at = |caller| FenceKey::CredentialAt(caller, path());
-        self.who.caller.key().map(|caller| [FenceKey::Credential(caller), at(caller)])
+        match self.who.caller.key() {
+            Some(caller) => [FenceKey::Credential(caller), FenceKey::CredentialAt(caller, path())]
+                .map(|key| fences.slots(std::slice::from_ref(&key))),
+            None => [fences.slots(&[]), fences.slots(&[])],
+        }
     }
 
     /// Which variant a request with these fields selects, once the names that vary are known.

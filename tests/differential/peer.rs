@@ -103,7 +103,9 @@ impl Peer {
                 }
             }
             let has_validator = condition != Condition::default();
-            told_by_head = found.filter(|_| asked.method == "HEAD" && has_validator && self.hold(Rule::HeadFreshens));
+            told_by_head = found.filter(|_| {
+                asked.method == "HEAD" && has_validator && !entry.outdated && self.hold(Rule::HeadFreshens)
+            });
             let weak = condition.if_none_match.as_deref().is_none_or(|tag| tag.starts_with("W/"));
             if entry.invalid {
                 condition.if_modified_since = None;

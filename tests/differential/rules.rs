@@ -142,7 +142,7 @@ pub enum Rule {
     /// A HEAD tells of a stored GET: "if the stored response and HEAD response have matching values for any received
     /// validator fields (ETag and Last-Modified) …, the cache SHOULD update the stored response as described below;
     /// otherwise, the cache SHOULD consider the stored response to be stale" (RFC 9111 §4.3.5). The library says nothing of
-    /// it, and the small cache asks with GET: both may. Freshgate asks with HEAD, without a condition, where the origin gave
+    /// it, and the small cache asks with GET: both may. Freshgate asks with HEAD once, without a condition, where the origin gave
     /// a validator: whoever wants no content makes the origin send none. A 404 or 410 it takes to outdate as well.
     HeadFreshens,
     /// "Caches that honor this request directive SHOULD … respond with either a stored response … or a 504" (RFC 9111

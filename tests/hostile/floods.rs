@@ -130,6 +130,7 @@ fn streams_that_are_reset_at_once() {
             println!("{method}: {}", if poured { "taken to the end" } else { "the connection was ended" });
         }
     });
+    assert_eq!(proxy.program.log(), "", "nobody fills the disk with what is said of them");
     drop(proxy);
     println!("{} of {} reached the origin", talker.asked().len(), 2 * STREAMS);
 }

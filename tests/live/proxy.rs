@@ -145,9 +145,14 @@ impl Program {
         fs::read_to_string(self.folder.path().join(LOG)).expect("it was created")
     }
 
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The most memory it has held so far, in bytes (`VmHWM`, proc_pid_status(5)).
     pub fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
         peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") * 1024
     }
@@ -161,7 +166,7 @@ impl Program {
     pub fn halt(&self) {
         self.signal("STOP");
         // The state behind the command's name (proc_pid_stat(5)).
-        let stat = || fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it is not waited for");
+        let stat = || fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it is not waited for");
         while !stat().contains(") T ") {
             thread::yield_now();
         }
@@ -174,7 +179,7 @@ impl Program {
 
     /// The shell's own `kill` is on every machine.
     fn signal(&self, name: &str) {
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status();
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.id())).status();
         assert!(sent.expect("there is a shell").success());
     }
 

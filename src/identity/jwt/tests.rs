@@ -707,7 +707,7 @@ fn token_of(from: Credential, lines: &[(&'static str, String)]) -> Token {
     let credentials = ["authorization", "cookie"].map(|name| Credential::Field(name.into()));
     let verifier = Verifier::new(&Jwt { from, ..hs256_policy() });
     let identity = Identity::new([7; 32], credentials.into(), Some(verifier));
-    identity.who(&lines.iter().cloned().collect(), NOW).token
+    identity.who(&lines.iter().cloned().collect(), NOW, &mut crate::identity::Remembered::default()).token
 }
 
 /// The origin may go by the other credential, of which nothing is verified.
@@ -727,10 +727,11 @@ fn a_token_beside_another_credential_proves_nothing() {
 #[test]
 fn a_signature_is_verified_once() {
     let identity = Identity::new([7; 32], vec![Credential::Field("authorization".into())], Some(hs256()));
-    let live = || match identity.who(&fields(&signed(HS256, GOOD)), NOW).token {
-        Token::Live(verified) => verified,
-        other => panic!("{other:?}"),
-    };
+    let live =
+        || match identity.who(&fields(&signed(HS256, GOOD)), NOW, &mut crate::identity::Remembered::default()).token {
+            Token::Live(verified) => verified,
+            other => panic!("{other:?}"),
+        };
     let first = live();
     identity.verified.run_pending_tasks();
     assert!(Arc::ptr_eq(&first, &live()));
