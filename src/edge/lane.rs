@@ -77,6 +77,9 @@ const LINGER_OCTETS: usize = 1024 * 1024;
 /// come already, or be on its way, and one that is not safe cannot be sent again (RFC 9110 §9.2.2).
 const LAST_CALL: Duration = Duration::from_millis(100);
 
+/// What a connection keeps of its buffer between two requests, however long the head of the last one was.
+const ROOM_WHILE_IDLE: usize = 16 * 1024;
+
 /// Zero means no limit.
 fn limited(limit: Duration) -> Duration {
     if limit.is_zero() { Duration::MAX } else { limit }
@@ -124,6 +127,9 @@ impl Lane {
             connection.buffer.advance(2);
         }
         if connection.buffer.is_empty() {
+            if connection.buffer.capacity() > ROOM_WHILE_IDLE {
+                connection.buffer = BytesMut::new();
+            }
             let heard = tokio::select! {
                 biased;
                 heard = connection.read() => heard,

@@ -277,7 +277,7 @@ impl Metrics {
 }
 
 /// More processors than this share their counters.
-const MAX_SHARDS: usize = 16;
+const MAX_SHARDS: usize = 8;
 
 /// Which of so many shards this thread counts in.
 fn own_shard(shards: usize) -> usize {

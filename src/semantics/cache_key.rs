@@ -40,16 +40,11 @@ impl Partition {
     }
 }
 
-/// A whole key.
+/// A whole key, compared octet by octet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CacheKey(Arc<[u8]>);
 
 impl CacheKey {
-    /// The key itself.
-    pub fn octets(&self) -> &[u8] {
-        &self.0
-    }
-
     /// How many bytes the key holds.
     pub fn size(&self) -> usize {
         self.0.len()

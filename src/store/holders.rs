@@ -5,14 +5,14 @@
 //! from then on it stands apart, under its own name, for both and for all that follow. Two that bring the same content
 //! in the same instant may each keep theirs, and each counts.
 
-use super::name::Name;
-use super::{Held, Store, Stored};
+use super::{Held, Name, Store, Stored};
+use crate::semantics::cache_key::CacheKey;
 use crate::semantics::stored_response::ContentHash;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// What being remembered takes: the key, the name, and the room that the table leaves.
+/// What being remembered takes: the number, the key that the holder has anyway, and the room that the table leaves.
 pub(super) const REMEMBERED: usize = 48;
 
 /// Parts of the table, so that none is large when it grows.
@@ -20,7 +20,7 @@ const PARTS: usize = 64;
 
 /// Which response holds a content as its own. By 64 bits of the content's hash: what is found is compared as a whole.
 pub(super) struct Holders {
-    parts: [Mutex<HashMap<u64, Name>>; PARTS],
+    parts: [Mutex<HashMap<u64, CacheKey>>; PARTS],
 }
 
 impl Default for Holders {
@@ -30,16 +30,16 @@ impl Default for Holders {
 }
 
 impl Holders {
-    fn part(&self, content: ContentHash) -> (MutexGuard<'_, HashMap<u64, Name>>, u64) {
+    fn part(&self, content: ContentHash) -> (MutexGuard<'_, HashMap<u64, CacheKey>>, u64) {
         let (number, _) = content.0.split_first_chunk().expect("32 octets");
         let number = u64::from_be_bytes(*number);
         let part = &self.parts[usize::from(content.0[0]) % PARTS];
         (part.lock().expect("no holder of this lock panics"), number)
     }
 
-    fn of(&self, content: ContentHash) -> Option<Name> {
+    fn of(&self, content: ContentHash) -> Option<CacheKey> {
         let (part, number) = self.part(content);
-        part.get(&number).copied()
+        part.get(&number).cloned()
     }
 
     #[cfg(test)]
@@ -47,16 +47,16 @@ impl Holders {
         self.parts.iter().map(|part| part.lock().expect("no holder of this lock panics").len()).sum()
     }
 
-    fn remember(&self, content: ContentHash, holder: Name) {
+    fn remember(&self, content: ContentHash, holder: CacheKey) {
         let (mut part, number) = self.part(content);
         part.insert(number, holder);
     }
 
     /// What was held under `name` is no more.
-    pub fn forget(&self, name: Name, held: &Held) {
-        let Some(content) = held.own_content() else { return };
+    pub fn forget(&self, name: &Name, held: &Held) {
+        let (Name::Resource(key), Some(content)) = (name, held.own_content()) else { return };
         let (mut part, number) = self.part(content);
-        if part.get(&number) == Some(&name) {
+        if part.get(&number) == Some(key) {
             part.remove(&number);
         }
     }
@@ -74,18 +74,19 @@ impl Held {
 
 impl Store {
     /// What a response with this body is to hold of it: nothing, where the body stands apart.
-    pub(super) fn own_body(&self, name: Name, content: ContentHash, body: &Bytes) -> Option<Bytes> {
-        let apart = self.names.body(content);
+    pub(super) fn own_body(&self, key: &CacheKey, content: ContentHash, body: &Bytes) -> Option<Bytes> {
+        let apart = Name::Body(content);
         if self.held.contains_key(&apart) {
             return None;
         }
-        let holder = self.holders.of(content).and_then(|holder| Some((holder, self.held_by(holder, content)?)));
+        let holder =
+            self.holders.of(content).and_then(|holder| Some((holder.clone(), self.held_by(&holder, content)?)));
         match holder {
-            Some((holder, stored)) if holder == name => stored.body.clone(),
+            Some((holder, stored)) if holder == *key => stored.body.clone(),
             Some((holder, stored)) => {
                 let body = stored.body.clone().expect("it was found as one that holds a body");
                 self.hold(apart, Held::Body(Arc::new(body)));
-                self.replace(holder, |held| match held {
+                self.replace(Name::Resource(holder), |held| match held {
                     Held::Response(held) if Arc::ptr_eq(&held, &stored) => {
                         Some(Held::Response(Arc::new(Stored { body: None, ..(*held).clone() })))
                     }
@@ -98,9 +99,9 @@ impl Store {
         }
     }
 
-    /// The response under this name, if it is the one that holds this body.
-    fn held_by(&self, name: Name, content: ContentHash) -> Option<Arc<Stored>> {
-        match self.held.get(&name) {
+    /// The response under this key, if it is the one that holds this body.
+    fn held_by(&self, key: &CacheKey, content: ContentHash) -> Option<Arc<Stored>> {
+        match self.held.get(&Name::Resource(key.clone())) {
             Some(Held::Response(stored)) if stored.body.is_some() && stored.response.content == content => Some(stored),
             _ => None,
         }
@@ -108,10 +109,10 @@ impl Store {
 
     /// Remembers who holds a body of its own, for as long as it does: what was replaced or evicted before it could be
     /// remembered would never be forgotten.
-    pub(super) fn announce(&self, name: Name, held: &Held) {
-        let Some(content) = held.own_content() else { return };
-        self.holders.remember(content, name);
-        if self.held_by(name, content).is_none() {
+    pub(super) fn announce(&self, name: &Name, held: &Held) {
+        let (Name::Resource(key), Some(content)) = (name, held.own_content()) else { return };
+        self.holders.remember(content, key.clone());
+        if self.held_by(key, content).is_none() {
             self.holders.forget(name, held);
         }
     }

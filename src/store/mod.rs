@@ -8,19 +8,18 @@ pub mod fences;
 pub mod first_seen;
 pub mod flight;
 mod holders;
-mod name;
 pub mod sync;
 pub mod variants;
 
 use crate::clock::Timestamp;
 use crate::field::Fields;
-use crate::policy::{EntityId, RouteId};
+use crate::policy::{Coding, EntityId, RouteId};
 use crate::semantics::cache_key::{self, CacheKey, FIELD_NAMES};
 use crate::semantics::cache_status::Detail;
 use crate::semantics::invalidation::Invalidation;
 use crate::semantics::request::CallerKey;
 use crate::semantics::reuse::Standing;
-use crate::semantics::stored_response::Response;
+use crate::semantics::stored_response::{ContentHash, Response};
 use crate::semantics::storing::{Seen, Storable};
 use bytes::Bytes;
 use fences::{Epoch, Fences, Mark, Slots};
@@ -29,14 +28,13 @@ use holders::Holders;
 use moka::Entry;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
-use name::{Name, Names};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What moka, its deque nodes and our own allocations add to an entry, measured and rounded up.
-const OVERHEAD: usize = 288;
+const OVERHEAD: usize = 320;
 
 /// Eviction catches up whenever this part of the bound has been put: what is held exceeds the bound by no more.
 const UNSETTLED: u64 = 64;
@@ -50,6 +48,16 @@ const DOORS: usize = 1 << 16;
 /// At each of so many questions the doorkeeper forgets one word of 64 bits, in turn, so that it remembers a key for 2^15
 /// questions, and never knows more than two fifths of all doors.
 const QUESTIONS_PER_WORD: usize = 32;
+
+/// Under which name something is held. Keys are compared octet by octet: two whose hashes are equal never cross.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Name {
+    Resource(CacheKey),
+    /// A body that several responses hold.
+    Body(ContentHash),
+    /// A body in a content coding made here.
+    Coded(ContentHash, Coding),
+}
 
 /// moka keeps one beside each response: what is large is behind a pointer.
 #[derive(Clone)]
@@ -214,7 +222,6 @@ impl Invalidated {
 /// Everything that is kept.
 pub struct Store {
     held: moka::sync::Cache<Name, Held>,
-    names: Names,
     holders: Arc<Holders>,
     capacity: u64,
     /// Bytes that were put since eviction last caught up.
@@ -234,14 +241,13 @@ impl Store {
         let forgetting = holders.clone();
         let held = moka::sync::Cache::builder()
             .max_capacity(memory)
-            .weigher(|_: &Name, held: &Held| u32::try_from(weight(held)).unwrap_or(u32::MAX))
+            .weigher(|name: &Name, held: &Held| u32::try_from(weight(name, held)).unwrap_or(u32::MAX))
             // TinyLFU's admission shuts large entries out of a store full of small ones.
             .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(move |name, held, _| forgetting.forget(*name, &held))
+            .eviction_listener(move |name, held, _| forgetting.forget(&name, &held))
             .build();
         Store {
             held,
-            names: Names::new(),
             holders,
             capacity: memory,
             unsettled: AtomicU64::new(0),
@@ -256,10 +262,10 @@ impl Store {
 
     /// What is held for a request whose primary key is `key`.
     pub fn select(&self, key: &CacheKey, fields: &Fields, now: Timestamp) -> Selected {
-        match self.held.get(&self.names.resource(key)) {
+        match self.held.get(&Name::Resource(key.clone())) {
             Some(Held::Varies(names)) => {
                 let variant = cache_key::variant(key, &names, fields);
-                match self.held.get(&self.names.resource(&variant)) {
+                match self.held.get(&Name::Resource(variant)) {
                     Some(held) => self.selected(held, true, now),
                     None => Selected::Nothing { variants: true, seen: None },
                 }
@@ -290,7 +296,7 @@ impl Store {
     }
 
     fn body_of(&self, stored: &Stored) -> Option<Bytes> {
-        stored.body.clone().or_else(|| match self.held.get(&self.names.body(stored.response.content)) {
+        stored.body.clone().or_else(|| match self.held.get(&Name::Body(stored.response.content)) {
             Some(Held::Body(body)) => Some((*body).clone()),
             _ => None,
         })
@@ -298,7 +304,7 @@ impl Store {
 
     /// The key under which requests that select the same variant as `fields` meet: what is known to vary, told apart.
     pub fn variant_key(&self, key: &CacheKey, fields: &Fields) -> CacheKey {
-        match self.held.get(&self.names.resource(key)) {
+        match self.held.get(&Name::Resource(key.clone())) {
             Some(Held::Varies(names)) => cache_key::variant(key, &names, fields),
             _ => key.clone(),
         }
@@ -324,7 +330,7 @@ impl Store {
     ) -> Result<(), Detail> {
         // What it varies on is learned even if it is not stored, or its variants would wait for each other in vain.
         let key = self.varying(key, storable.vary(), fields).ok_or(Detail::Status)?;
-        let name = self.names.resource(&key);
+        let name = Name::Resource(key.clone());
         let refused = match self.fences.standing(&slots, ticket.mark, place.path()) {
             Standing::Unsettled => Some(Detail::Mutation),
             Standing::Invalidated => Some(Detail::Overtaken),
@@ -334,7 +340,7 @@ impl Store {
             self.remember_seen(name, ticket.mark, storable.response());
             return Err(why);
         }
-        if self.nearly_full() && !self.held.contains_key(&name) && !self.asked_before(name) {
+        if self.nearly_full() && !self.held.contains_key(&name) && !self.asked_before(&name) {
             return Err(Detail::NearlyFull);
         }
         // Copies, of just their size: what came lies in the buffers that it was read into, and these would stay.
@@ -342,7 +348,7 @@ impl Store {
         let reason = usual_reason(came).unwrap_or_else(|| Bytes::copy_from_slice(&came.reason));
         let fields = came.fields.compact();
         let response = Response { fields, reason, ..came.clone() };
-        let body = self.own_body(name, response.content, storable.body());
+        let body = self.own_body(&key, response.content, storable.body());
         let stored = Stored { response, body, since: None, outdated: false, slots, mark: ticket.mark, place };
         self.hold(name, Held::Response(Arc::new(stored)));
         Ok(())
@@ -367,7 +373,7 @@ impl Store {
     /// Counts `stored`, where it is still held, as expired. Its age stays what it is: that is how long it has been since
     /// the origin generated or validated it (RFC 9111 §5.1), and nobody does so by having something else.
     pub fn outdate(&self, key: &CacheKey, fields: &Fields, stored: &Arc<Stored>) {
-        let name = self.names.resource(&self.variant_key(key, fields));
+        let name = Name::Resource(self.variant_key(key, fields));
         // It may be held in another form by now: its body has moved, or something was told since.
         let same = |held: &Stored| held.mark == stored.mark && held.response.content == stored.response.content;
         self.replace(name, |held| match held {
@@ -381,11 +387,11 @@ impl Store {
     /// Puts what `change` makes of what is held under `name` in its place, in one step.
     fn replace(&self, name: Name, change: impl FnOnce(Held) -> Option<Held>) {
         let mut put = None;
-        self.held.entry(name).and_compute_with(|held| {
+        self.held.entry(name.clone()).and_compute_with(|held| {
             put = held.map(Entry::into_value).and_then(change);
             put.clone().map_or(Op::Nop, Op::Put)
         });
-        put.iter().for_each(|put| self.announce(name, put));
+        put.iter().for_each(|put| self.announce(&name, put));
     }
 
     /// The key of the variant that a response is, after the resource has learned what it varies on. What it varied on
@@ -396,7 +402,7 @@ impl Store {
     fn varying(&self, key: &CacheKey, vary: &[String], fields: &Fields) -> Option<CacheKey> {
         let by_names = |names: &[String]| names.iter().any(|name| name == FIELD_NAMES);
         let odd = by_names(vary);
-        let known = match self.held.get(&self.names.resource(key)) {
+        let known = match self.held.get(&Name::Resource(key.clone())) {
             Some(Held::Varies(names)) if odd && !by_names(&names) => return None,
             Some(Held::Response(_)) if odd => return None,
             Some(Held::Varies(names)) => names,
@@ -407,7 +413,7 @@ impl Store {
         names.dedup();
         names.retain(|name| odd || name != FIELD_NAMES);
         if *names != *known {
-            self.hold(self.names.resource(key), Held::Varies(Arc::new(names.clone())));
+            self.hold(Name::Resource(key.clone()), Held::Varies(Arc::new(names.clone())));
         }
         Some(if names.is_empty() { key.clone() } else { cache_key::variant(key, &names, fields) })
     }
@@ -416,16 +422,16 @@ impl Store {
     pub fn unstorable(&self, key: &CacheKey, why: Unstorable, seen: Option<Seen>, now: Timestamp, for_: Duration) {
         let until = (now + for_).boot_ms;
         self.hold(
-            self.names.resource(key),
+            Name::Resource(key.clone()),
             Held::Unstorable(Arc::new(Refused { why, until, seen: seen.map(Arc::new) })),
         );
     }
 
     /// moka lets 64 writes wait before it evicts, and 64 bodies may be more than all that there is room for.
     fn hold(&self, name: Name, held: Held) {
-        let weight = weight(&held) as u64;
-        self.held.insert(name, held.clone());
-        self.announce(name, &held);
+        let weight = weight(&name, &held) as u64;
+        self.held.insert(name.clone(), held.clone());
+        self.announce(&name, &held);
         if self.unsettled.fetch_add(weight, Relaxed) + weight > self.capacity / UNSETTLED {
             self.unsettled.store(0, Relaxed);
             self.held.run_pending_tasks();
@@ -478,7 +484,7 @@ impl Store {
     }
 
     /// A flood of keys that are asked for once must not wash out those that are asked for often.
-    fn asked_before(&self, name: Name) -> bool {
+    fn asked_before(&self, name: &Name) -> bool {
         let question = self.questions.fetch_add(1, Relaxed);
         if question.is_multiple_of(QUESTIONS_PER_WORD) {
             self.doors[question / QUESTIONS_PER_WORD % self.doors.len()].store(0, Relaxed);
@@ -496,7 +502,11 @@ fn usual_reason(response: &Response) -> Option<Bytes> {
 }
 
 /// The bytes that an entry takes.
-fn weight(held: &Held) -> usize {
+fn weight(name: &Name, held: &Held) -> usize {
+    let name = match name {
+        Name::Resource(key) => allocated(COUNTS + key.size()),
+        Name::Body(_) | Name::Coded(..) => 0,
+    };
     let held = match held {
         Held::Response(stored) => {
             let Stored { slots, place, response, since, body, .. } = &**stored;
@@ -524,7 +534,7 @@ fn weight(held: &Held) -> usize {
         }
         Held::Futile => 0,
     };
-    held + OVERHEAD
+    name + held + OVERHEAD
 }
 
 /// A body, and what `Bytes` adds once it is cloned.
@@ -667,7 +677,7 @@ mod tests {
             assert_eq!(selected(&store, &key("/", caller), &red()), Some(("one".into(), Standing::Valid)));
         }
         // One that was evicted is brought by the next.
-        store.held.invalidate(&store.names.body(storable("one", &[]).response().content));
+        store.held.invalidate(&Name::Body(storable("one", &[]).response().content));
         assert_eq!(selected(&store, &key("/", 0), &red()), None);
         assert_eq!(put(&store, &key("/", 0), "one", &[]), Ok(()));
         assert_eq!(selected(&store, &key("/", 0), &red()), Some(("one".into(), Standing::Valid)));
@@ -793,7 +803,7 @@ mod tests {
             assert_eq!(put(&store, &key("/", caller), "one", &[]), Ok(()));
         }
         let storable = storable("one", &[]);
-        store.held.invalidate(&store.names.body(storable.response().content));
+        store.held.invalidate(&Name::Body(storable.response().content));
         let Selected::Nothing { seen: Some(seen), .. } = store.select(&key("/", 0), &red(), at(0)) else {
             panic!("it is a miss that remembers")
         };
@@ -918,6 +928,32 @@ mod tests {
         assert_eq!(counted("/a"), 0);
     }
 
+    /// Every name hashes alike.
+    #[derive(Default)]
+    struct Colliding;
+
+    impl std::hash::Hasher for Colliding {
+        fn write(&mut self, _: &[u8]) {}
+        fn finish(&self) -> u64 {
+            7
+        }
+    }
+
+    #[test]
+    fn names_with_equal_hashes_never_cross() {
+        let colliding = std::hash::BuildHasherDefault::<Colliding>::default();
+        let held = moka::sync::Cache::builder().build_with_hasher(colliding);
+        let content = ContentHash([0; 32]);
+        let resources = ["/a", "/b"].map(|target| Name::Resource(key(target, 0)));
+        let names = resources.into_iter().chain([key("/a", 1)].map(Name::Resource)).chain([Name::Body(content)]);
+        let names: Vec<Name> = names.chain(Coding::ALL.map(|coding| Name::Coded(content, coding))).collect();
+        names.iter().enumerate().for_each(|(number, name)| held.insert(name.clone(), number));
+        for (number, name) in names.iter().enumerate() {
+            assert_eq!(held.get(name), Some(number), "{name:?}");
+        }
+        assert_eq!(held.get(&Name::Resource(key("/c", 0))), None);
+    }
+
     #[test]
     fn an_entry_weighs_all_that_it_holds() {
         let stored = |lines: &[(&str, &str)], path: &str| {
@@ -927,20 +963,23 @@ mod tests {
             let place = place(path);
             Held::Response(Arc::new(Stored { response, body: None, since: None, outdated: false, slots, mark, place }))
         };
-        let base = weight(&stored(&[], "/a"));
-        // What is stored and its one line, Date; that line's octets and its place, the path, the fences.
-        let entry = allocated(16 + size_of::<Stored>());
+        let (name, long) = (Name::Resource(key("/", 0)), Name::Resource(key(&"/long".repeat(50), 0)));
+        let nameless = Name::Body(ContentHash([0; 32]));
+        let base = weight(&name, &stored(&[], "/a"));
+        // The key; what is stored and its one line, Date; that line's octets and its place, the path, the fences.
+        let entry = allocated(16 + key("/", 0).size()) + allocated(16 + size_of::<Stored>());
         assert_eq!(base, entry + 48 + 16 + 16 + 48 + OVERHEAD);
         let more =
             |weight: usize, low: usize| assert!((low..2 * low).contains(&(weight - base)), "{weight} and {base}");
-        more(weight(&stored(&[("X", &"y".repeat(1000))], "/a")), 1000);
-        more(weight(&stored(&[("X", "y"); 100], "/a")), 100 * 14);
-        more(weight(&stored(&[], &"/a".repeat(100))), 190);
-        assert_eq!(weight(&Held::Body(Arc::new(Bytes::from("body")))), 48 + 16 + 32 + OVERHEAD);
+        more(weight(&long, &stored(&[], "/a")), 200);
+        more(weight(&name, &stored(&[("X", &"y".repeat(1000))], "/a")), 1000);
+        more(weight(&name, &stored(&[("X", "y"); 100], "/a")), 100 * 14);
+        more(weight(&name, &stored(&[], &"/a".repeat(100))), 190);
+        assert_eq!(weight(&nameless, &Held::Body(Arc::new(Bytes::from("body")))), 48 + 16 + 32 + OVERHEAD);
         let names = Held::Varies(Arc::new(vec!["accept".to_owned()]));
-        assert_eq!(weight(&names), 48 + 32 + 16 + OVERHEAD);
+        assert_eq!(weight(&nameless, &names), 48 + 32 + 16 + OVERHEAD);
         let why = Unstorable::Streams(Detail::Streaming);
-        let unstorable = |seen| weight(&Held::Unstorable(Arc::new(Refused { why, until: 0, seen })));
+        let unstorable = |seen| weight(&nameless, &Held::Unstorable(Arc::new(Refused { why, until: 0, seen })));
         assert_eq!(unstorable(None), allocated(16 + size_of::<Refused>()) + OVERHEAD);
         let seen = storing::Seen::of(storable("body", &[]).response()).map(Arc::new);
         assert_eq!(unstorable(seen) - unstorable(None), allocated(16 + size_of::<Seen>()));
@@ -1000,7 +1039,7 @@ mod tests {
                 let stored = put(&store, &key(&format!("/{number}"), 0), &format!("{number:02}").repeat(250_000), &[]);
                 assert!(matches!(stored, Ok(()) | Err(Detail::NearlyFull)));
             }
-            let held: usize = store.held.iter().map(|(_, held)| weight(&held)).sum();
+            let held: usize = store.held.iter().map(|(name, held)| weight(&name, &held)).sum();
             assert!(held as u64 <= 4 * MIB, "{held} bytes after {number}");
         }
     }
@@ -1009,9 +1048,10 @@ mod tests {
     fn eviction_catches_up_whenever_more_than_a_64th_of_the_bound_was_put() {
         let body = |length| Held::Body(Arc::new(Bytes::from(vec![b'x'; length])));
         let (small, large) = (|| body(0), || body(1000));
-        let store = store(UNSETTLED * weight(&small()) as u64);
+        let name = |octet| Name::Body(ContentHash([octet; 32]));
+        let store = store(UNSETTLED * weight(&name(0), &small()) as u64);
         let lags = |octet, held| {
-            store.hold(store.names.body(ContentHash([octet; 32])), held);
+            store.hold(name(octet), held);
             store.unsettled.load(Relaxed) != 0
         };
         assert_eq!([0, 1, 2, 3].map(|octet| lags(octet, small())), [true, false, true, false]);
@@ -1021,11 +1061,11 @@ mod tests {
     #[test]
     fn the_doorkeeper_knows_a_key_that_comes_again_and_few_that_do_not() {
         let store = store(MIB);
-        let name = |number: u32| store.names.resource(&key(&format!("/{number}"), 0));
+        let name = |number: u32| Name::Resource(key(&format!("/{number}"), 0));
         let mut strangers_known = 0;
         for number in 0..200_000 {
-            strangers_known += u32::from(store.asked_before(name(number)));
-            assert!(store.asked_before(name(number)), "it just came");
+            strangers_known += u32::from(store.asked_before(&name(number)));
+            assert!(store.asked_before(&name(number)), "it just came");
         }
         assert!(strangers_known < 100_000, "{strangers_known} of 200,000 new keys were taken for known");
     }

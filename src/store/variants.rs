@@ -1,7 +1,7 @@
 //! Stored contents in other content codings: each is made once, in the background, beside the identity form, and under
 //! the same bound. It is held by what it was made from, so that responses with equal content share it.
 
-use super::{Held, Store};
+use super::{Held, Name, Store};
 use crate::policy::Coding;
 use crate::semantics::stored_response::ContentHash;
 use bytes::Bytes;
@@ -47,7 +47,7 @@ impl Drop for Making {
 impl Store {
     /// A stored content in a coding.
     pub fn coded(&self, content: ContentHash, coding: Coding) -> Coded {
-        match self.held.get(&self.names.coded(content, coding)) {
+        match self.held.get(&Name::Coded(content, coding)) {
             Some(Held::Body(body)) => Coded::Made((*body).clone()),
             Some(_) => Coded::Futile,
             None => Coded::Absent,
@@ -65,7 +65,7 @@ impl Store {
     pub fn make_coded(&self, making: Making, body: &[u8]) {
         let made = encode(making.coding, body).ok().filter(|made| is_worth_keeping(made.len(), body.len()));
         let held = made.map_or(Held::Futile, |made| Held::Body(Arc::new(made.into_boxed_slice().into())));
-        self.hold(self.names.coded(making.content, making.coding), held);
+        self.hold(Name::Coded(making.content, making.coding), held);
     }
 
     /// How many contents are being made in a coding.
