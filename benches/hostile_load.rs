@@ -31,7 +31,7 @@ mod stage;
 #[expect(dead_code, reason = "the live tests use the rest of it")]
 mod wire;
 
-use attacks::{ATTACKS, Attack, By};
+use attacks::{ATTACKS, Attack, By, Kind};
 use freshgate::clock::{Clock, SystemClock};
 use report::{Measured, Round, Stretch};
 use stage::{Harm, Processors, Target};
@@ -39,11 +39,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, fs, thread};
 
-/// How often each attack is run. A figure is the median.
+/// How often each attack is run. A latency is that of all rounds together, another figure the median.
 const ROUNDS: usize = 3;
-/// How long the load is measured alone, and beside an attack.
-const ALONE: Duration = Duration::from_millis(1750);
-const BESIDE: Duration = Duration::from_secs(3);
+/// How long the load is measured beside an attack, and alone before it and after it. Those who are slow have to be measured
+/// for long, since it is to be told whether they make a difference at all.
+const fn lengths(kind: Kind) -> (Duration, Duration) {
+    match kind {
+        Kind::Slow => (Duration::from_secs(7), Duration::from_millis(3500)),
+        Kind::Flood => (Duration::from_secs(3), Duration::from_millis(1500)),
+    }
+}
 /// From the beginning of an attack, all of whose connections are opened within a second, to the measurement; and from its
 /// end to the next.
 const BEGINNING: Duration = Duration::from_millis(1250);
@@ -106,17 +111,17 @@ fn measured(words: &[String]) -> Result<String, String> {
 fn measurements(target: &Target, attacks: Vec<&'static Attack>) -> Result<Vec<Measured>, String> {
     normal::warm(target.address).map_err(|problem| format!("{}: {problem}", target.name))?;
     // The first requests of a process are slower than all later ones.
-    normal::run(target.address, ALONE);
+    normal::run(target.address, BEGINNING);
     Ok(attacks.into_iter().map(|attack| Measured { attack, rounds: Vec::new() }).collect())
 }
 
 /// One round: the load alone, and then beside each attack and alone again.
 fn play(target: &Target, rows: &mut [Measured]) -> Result<(), String> {
-    let mut alone = stretch(target, ALONE);
+    let mut alone = stretch(target, lengths(Kind::Slow).1);
     for row in rows {
         let round = attacked(row.attack, target, alone)?;
         eprintln!("  {}: {}", row.attack.name, round.in_short());
-        [_, alone] = round.alone;
+        alone = round.after.clone();
         row.rounds.push(round);
     }
     Ok(())
@@ -129,16 +134,17 @@ fn stretch(target: &Target, length: Duration) -> Stretch {
     // Where the load waits, it lasts longer than it should.
     let lasted = SystemClock.now().since(began);
     let share = (target.processor_time() - before).as_secs_f64() / lasted.as_secs_f64();
-    Stretch { p50: sample.quantile(500), p99: sample.quantile(990), failed: sample.failed, share }
+    Stretch { sample, share }
 }
 
 /// The load beside an attack, and alone again; `before` it was alone.
 fn attacked(attack: &Attack, target: &Target, before: Stretch) -> Result<Round, String> {
+    let (beside, alone) = lengths(attack.kind);
     let already = target.answered();
     target.forget_peak();
     let harm = Harm::begin(attack, target)?;
     thread::sleep(BEGINNING);
-    let beside = stretch(target, BESIDE);
+    let beside = stretch(target, beside);
     let did = harm.end();
     thread::sleep(END);
     let mut answered = target.answered();
@@ -147,5 +153,5 @@ fn attacked(attack: &Attack, target: &Target, before: Stretch) -> Result<Round, 
     }
     answered.retain(|_, count| *count > 0);
     let memory = target.peak_memory();
-    Ok(Round { alone: [before, stretch(target, ALONE)], beside, memory, answered, did })
+    Ok(Round { before, beside, after: stretch(target, alone), memory, answered, did })
 }

@@ -20,22 +20,49 @@ const STORED: u64 = 200;
 /// A client that waits longer than this has not been served; nor has one whose turn has not come so long after the end.
 const BOUND: Duration = Duration::from_secs(2);
 
-/// Latencies of one stretch of time, shortest first, in microseconds.
+/// Latencies in microseconds.
+#[derive(Clone, Default)]
 pub struct Sample {
-    took: Vec<u64>,
+    /// Of all requests, and of the hits among them that came on connections that stood; shortest first.
+    pub all: Latencies,
+    pub hits: Latencies,
     /// Requests that got no answer, or another than 200; what they waited is among the latencies.
     pub failed: usize,
 }
 
+/// Shortest first.
+#[derive(Clone, Default)]
+pub struct Latencies(Vec<u64>);
+
+impl Latencies {
+    /// The one that so many in a thousand are not above.
+    pub fn quantile(&self, per_mille: usize) -> f64 {
+        let Latencies(took) = self;
+        took.get(took.len().saturating_sub(1) * per_mille / 1000).map_or(f64::NAN, |took| *took as f64)
+    }
+}
+
 impl Sample {
-    fn note(&mut self, took: Duration, answered: bool) {
-        self.took.push(took.as_micros().try_into().expect("no load lasts so long"));
-        self.failed += usize::from(!answered);
+    /// All of these together.
+    pub fn of<'s>(samples: impl Iterator<Item = &'s Sample>) -> Sample {
+        let mut together = Sample::default();
+        for Sample { all, hits, failed } in samples {
+            together.all.0.extend(&all.0);
+            together.hits.0.extend(&hits.0);
+            together.failed += failed;
+        }
+        together.all.0.sort_unstable();
+        together.hits.0.sort_unstable();
+        together
     }
 
-    /// The latency that so many in a thousand are not above.
-    pub fn quantile(&self, per_mille: usize) -> f64 {
-        self.took.get(self.took.len().saturating_sub(1) * per_mille / 1000).map_or(f64::NAN, |took| *took as f64)
+    fn note(&mut self, number: u64, took: Duration, answered: bool) {
+        let took = took.as_micros().try_into().expect("no load lasts so long");
+        self.all.0.push(took);
+        if !is_new(number) && !reconnects(number) {
+            self.hits.0.push(took);
+        }
+        self.failed += usize::from(!answered);
     }
 }
 
@@ -56,18 +83,13 @@ pub fn run(address: SocketAddr, length: Duration) -> Sample {
     let begin = now() + Duration::from_millis(50);
     let clients: Vec<_> =
         (0..CLIENTS).map(|client| thread::spawn(move || ask(address, client, begin, length))).collect();
-    let mut all = Sample { took: Vec::new(), failed: 0 };
-    for client in clients {
-        let Sample { took, failed } = client.join().expect("a client counts what fails");
-        all.took.extend(took);
-        all.failed += failed;
-    }
-    all.took.sort_unstable();
-    all
+    let each: Vec<Sample> =
+        clients.into_iter().map(|client| client.join().expect("a client counts what fails")).collect();
+    Sample::of(each.iter())
 }
 
 fn ask(address: SocketAddr, client: u64, begin: Duration, length: Duration) -> Sample {
-    let mut sample = Sample { took: Vec::new(), failed: 0 };
+    let mut sample = Sample::default();
     let mut connection = open(address);
     for turn in 0.. {
         let number = turn * CLIENTS + client;
@@ -77,20 +99,30 @@ fn ask(address: SocketAddr, client: u64, begin: Duration, length: Duration) -> S
         }
         thread::sleep((begin + due).saturating_sub(now()));
         if now() > begin + length + BOUND {
-            sample.note(now() - begin - due, false);
+            sample.note(number, now() - begin - due, false);
             continue;
         }
-        let path = if number % ONE_IN == 7 { unheard_of() } else { stored(number) };
-        if number % ONE_IN == 13 {
+        let path = if is_new(number) { unheard_of() } else { stored(number) };
+        if reconnects(number) {
             connection = open(address);
         }
         let answered = connection.as_mut().is_ok_and(|connection| exchange(connection, &path).is_ok());
-        sample.note(now() - begin - due, answered);
+        sample.note(number, now() - begin - due, answered);
         if !answered {
             connection = open(address);
         }
     }
     sample
+}
+
+/// Whether the request of this number is for what nobody has asked for.
+fn is_new(number: u64) -> bool {
+    number % ONE_IN == 7
+}
+
+/// Whether it comes on a new connection.
+fn reconnects(number: u64) -> bool {
+    number % ONE_IN == 13
 }
 
 fn open(address: SocketAddr) -> io::Result<Connection> {

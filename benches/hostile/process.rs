@@ -10,11 +10,20 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// This process, and what it starts from here on, runs on these processors.
 pub fn pin(processors: &str) {
-    let pinned = Command::new("taskset")
-        .args(["-a", "-c", "-p", processors, &std::process::id().to_string()])
-        .stdout(Stdio::null())
-        .status();
-    assert!(pinned.is_ok_and(|status| status.success()), "taskset can choose processors");
+    assert!(of_this_process("taskset", &["-a", "-c", "-p", processors]), "taskset can choose processors");
+}
+
+/// This process, and what it starts from here on, has its processor as soon as it wants it (`SCHED_FIFO`, sched(7)), or no
+/// sooner than others. Says whether the system lets it.
+pub fn hurry(at_once: bool) -> bool {
+    let policy: &[&str] = if at_once { &["--fifo", "-a", "-p", "1"] } else { &["--other", "-a", "-p", "0"] };
+    of_this_process("chrt", policy)
+}
+
+fn of_this_process(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).arg(std::process::id().to_string()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// Processor time that a process has taken so far.

@@ -1,27 +1,26 @@
 //! What was found, as Markdown.
 
 use crate::attacks::{Attack, Kind};
-use crate::normal::{ONE_IN, RATE};
+use crate::normal::{ONE_IN, RATE, Sample};
 use crate::stage::{CONFIG, Counts};
 use crate::{machine, process};
 use std::fmt::Write;
 
 /// What the load was like for a while.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Stretch {
-    /// Latencies in microseconds.
-    pub p50: f64,
-    pub p99: f64,
-    pub failed: usize,
+    pub sample: Sample,
     /// How much of one processor the proxy took.
     pub share: f64,
 }
 
 /// An attack in one round.
 pub struct Round {
-    /// Before it, and after it.
-    pub alone: [Stretch; 2],
+    /// The load alone.
+    pub before: Stretch,
     pub beside: Stretch,
+    /// Alone again.
+    pub after: Stretch,
     /// The most memory that the proxy held, in bytes.
     pub memory: u64,
     /// How often each limit answered.
@@ -39,25 +38,31 @@ pub struct Measured {
 /// What normal load may lose beside an attack that is slow.
 const MAY_LOSE: f64 = 1.2;
 
+const P50: usize = 500;
+const P99: usize = 990;
+
 impl Round {
+    fn alone(&self) -> Sample {
+        Sample::of([&self.before.sample, &self.after.sample].into_iter())
+    }
+
     /// How many times as long the slowest hundredth took, at least.
     fn ratio(&self) -> f64 {
-        2.0 * self.beside.p99 / (self.alone[0].p99 + self.alone[1].p99)
+        self.beside.sample.all.quantile(P99) / self.alone().all.quantile(P99)
     }
 
     pub fn in_short(&self) -> String {
-        let Round { alone: [before, after], beside, memory, answered, did } = self;
-        let did = did.as_ref().map_or_else(String::new, |did| format!(", {did:?} opened, ended, sent"));
+        let Round { beside, memory, answered, did, .. } = self;
+        let (alone, did) =
+            (self.alone(), did.as_ref().map_or_else(String::new, |did| format!(", {did:?} opened, ended, sent")));
         format!(
-            "p50 {:.0} {:.0} {:.0}, p99 {:.0} {:.0} {:.0} µs ({:.2}), {} failed, {:.0} % of a processor, {} MiB, {answered:?}{did}",
-            before.p50,
-            beside.p50,
-            after.p50,
-            before.p99,
-            beside.p99,
-            after.p99,
+            "p50 {:.0} {:.0}, p99 {:.0} {:.0} µs ({:.2}), {} failed, {:.0} % of a processor, {} MiB, {answered:?}{did}",
+            alone.all.quantile(P50),
+            beside.sample.all.quantile(P50),
+            alone.all.quantile(P99),
+            beside.sample.all.quantile(P99),
             self.ratio(),
-            beside.failed,
+            beside.sample.failed,
             100.0 * beside.share,
             memory >> 20
         )
@@ -69,24 +74,41 @@ impl Measured {
         median(self.rounds.iter().map(figure).collect())
     }
 
+    /// The latencies of these stretches of all rounds.
+    fn all(&self, stretch: impl Fn(&Round) -> &Stretch) -> Sample {
+        Sample::of(self.rounds.iter().map(|round| &stretch(round).sample))
+    }
+
+    fn alone(&self) -> Sample {
+        Sample::of([self.all(|round| &round.before), self.all(|round| &round.after)].iter())
+    }
+
+    /// How many times as long the slowest hundredth took, at least, in all rounds together.
+    fn ratio(&self) -> f64 {
+        self.all(|round| &round.beside).all.quantile(P99) / self.alone().all.quantile(P99)
+    }
+
+    /// The same of what ought to be equal: the load alone after the attack by the load alone before it.
+    fn noise(&self) -> f64 {
+        self.all(|round| &round.after).all.quantile(P99) / self.all(|round| &round.before).all.quantile(P99)
+    }
+
     fn row(&self) -> String {
-        let alone = |figure: fn(&Stretch) -> f64| {
-            median(self.rounds.iter().flat_map(|round| round.alone.iter().map(figure)).collect())
-        };
-        let ratios: Vec<f64> = self.rounds.iter().map(Round::ratio).collect();
-        let (least, most) = ratios.iter().fold((f64::MAX, 0.0_f64), |(l, m), ratio| (l.min(*ratio), m.max(*ratio)));
-        let failed: usize = self.rounds.iter().map(|round| round.beside.failed).sum();
-        let failed = if failed == 0 { String::new() } else { format!(", {failed} failed") };
+        let (alone, beside) = (self.alone(), self.all(|round| &round.beside));
+        let [least, most] = bounds(self.rounds.iter().map(Round::ratio));
+        let failed = if beside.failed == 0 { String::new() } else { format!(", {} failed", beside.failed) };
         format!(
-            "| {}: {} | {:.0} → {:.0} | {:.0} → {:.0} | {:.2} ({least:.2}–{most:.2}){failed} | {:.0} → {:.0} | {:.0} | {} |",
+            "| {}: {} | {:.0} → {:.0} | {:.0} → {:.0} | {:.0} → {:.0} | {:.2} ({least:.2}–{most:.2}){failed} | {:.0} → {:.0} | {:.0} | {} |",
             self.attack.name,
             self.attack.does,
-            alone(|stretch| stretch.p50),
-            self.median(|round| round.beside.p50),
-            alone(|stretch| stretch.p99),
-            self.median(|round| round.beside.p99),
-            median(ratios),
-            100.0 * alone(|stretch| stretch.share),
+            alone.all.quantile(P50),
+            beside.all.quantile(P50),
+            alone.hits.quantile(P99),
+            beside.hits.quantile(P99),
+            alone.all.quantile(P99),
+            beside.all.quantile(P99),
+            self.ratio(),
+            100.0 * self.median(|round| (round.before.share + round.after.share) / 2.0),
             100.0 * self.median(|round| round.beside.share),
             self.median(|round| round.memory as f64) / f64::from(1 << 20),
             self.answered(),
@@ -114,14 +136,9 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// How far two measurements of the load alone are from each other although nothing has changed: of all neighbours, what the
-/// median and nine tenths are not above.
-fn noise(rows: &[Measured]) -> (f64, f64) {
-    let ratio = |[before, after]: &[Stretch; 2]| (after.p99 / before.p99).max(before.p99 / after.p99) - 1.0;
-    let mut all: Vec<f64> = rows.iter().flat_map(|row| &row.rounds).map(|round| 100.0 * ratio(&round.alone)).collect();
-    all.sort_by(f64::total_cmp);
-    let at = |tenths: usize| all.get(all.len().saturating_sub(1) * tenths / 10).copied().unwrap_or(f64::NAN);
-    (at(5), at(9))
+/// The least and the most of them.
+fn bounds(figures: impl Iterator<Item = f64>) -> [f64; 2] {
+    figures.fold([f64::MAX, 0.0], |[least, most], figure| [least.min(figure), most.max(figure)])
 }
 
 /// The whole page.
@@ -138,14 +155,13 @@ pub fn page(rows: &[Measured], foreign: &[Measured], rounds: usize) -> String {
         write!(page, "\n## {title}\n\n{says}\n\n{}", table(rows)).expect("a String takes everything");
     }
     let slow = rows.iter().filter(|row| row.attack.kind == Kind::Slow);
-    let over: Vec<_> =
-        slow.clone().filter(|row| row.median(Round::ratio) > MAY_LOSE).map(|row| row.attack.name).collect();
-    let (half, most) = noise(rows);
+    let over: Vec<_> = slow.clone().filter(|row| row.ratio() > MAY_LOSE).map(|row| row.attack.name).collect();
+    let [least, most] = bounds(rows.iter().map(Measured::noise));
     write!(
         page,
-        "\n## Verdict\n\n{} of {} slow attacks leave the p99 of normal load within 20 % of what it was{}.\n\nNoise: two \
-         measurements of the load alone, one after the other, differ in their p99 by {half:.0} % (median) and {most:.0} % \
-         (nine tenths of them).\n",
+        "\n## Verdict\n\n{} of {} slow attacks leave the p99 of normal load within 20 % of what it was{}.\n\nNoise: the load \
+         alone after an attack by the load alone before it, which ought to be equal, is between {least:.2} and {most:.2} in \
+         the same figure.\n",
         slow.clone().count() - over.len(),
         slow.count(),
         if over.is_empty() { String::new() } else { format!("; not so: {}", over.join(", ")) },
@@ -160,8 +176,8 @@ pub fn page(rows: &[Measured], foreign: &[Measured], rounds: usize) -> String {
 fn table<'r>(rows: impl Iterator<Item = &'r Measured>) -> String {
     let rows: String = rows.map(|row| format!("{}\n", row.row())).collect();
     format!(
-        "| attack | p50, µs | p99, µs | p99 beside ÷ alone | % of a processor | MiB | answered |\n\
-         |---|---|---|---|---|---|---|\n{rows}"
+        "| attack | p50, µs | p99 of hits, µs | p99, µs | p99 beside ÷ alone | % of a processor | MiB | answered |\n\
+         |---|---|---|---|---|---|---|---|\n{rows}"
     )
 }
 
@@ -172,17 +188,20 @@ fn introduction(rounds: usize) -> String {
 # Normal load beside slow clients and floods
 
 `make slow` wrote this page. It runs normal load against freshgate alone, then beside an attack, then alone again, for each
-attack, {rounds} times over; a figure is the median. Attacks are slowhttptest's, and our own
+attack, {rounds} times over. Attacks are slowhttptest's, and our own
 ([attacks.rs](hostile/attacks.rs)); each has a bounded number of connections and at most the rate that is named. Everything is on loopback.
 
 - **Normal load**: {RATE} requests a second on 16 connections, sent when they are due whatever became of those before (an
   open loop); a latency counts from when its request was due. One in {ONE_IN} asks for what nobody has asked for and goes to
-  the origin, one in {ONE_IN} comes on a new connection, all others are hits of 2 KiB. p50 and p99 are over all of them.
+  the origin, one in {ONE_IN} comes on a new connection, all others are hits of 2 KiB. p50 and p99 are over all of them,
+  p99 of hits over those others.
 - **The machine is parted**: freshgate has one processor and one thread; the origin, the load and those who mean harm share
-  the others, the last at the lowest priority (nice 19), so that what is measured is what the attack costs the proxy, not
-  what it costs the machine that measures.
-- **p99 beside ÷ alone**: of each round, the p99 beside the attack through the mean of the two alone; their median, and the
-  least and the most. **% of a processor** is the proxy's time, alone → beside. **MiB** is the most memory that its process
+  the others, the load and the origin before everybody else, where the system lets them (SCHED_FIFO), and those who mean harm
+  behind everybody else (SCHED_IDLE), so that what is measured is what the attack costs the proxy, not what it costs the
+  machine that measures.
+- **p99 beside ÷ alone**: the p99 of all rounds beside the attack through that of all rounds alone, before it and after it;
+  and the least and the most of single rounds. **% of a processor** is the proxy's time, alone → beside, and like the following
+  columns the median of the rounds. **MiB** is the most memory that its process
   held; what the kernel holds for its sockets is not in it. **answered**: what the limits answered meanwhile, from
   `/stats`, by status or by what became of connections.
 - **What is not shown**: attacks from many addresses are the same to a proxy that counts no clients; more of each than here
