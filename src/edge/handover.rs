@@ -2,6 +2,7 @@
 //! whatever lies behind the request. So Pingora can neither swallow the next request of the connection nor stumble over
 //! it, and the lane gets the connection back as it left it.
 
+use crate::edge::gathered::Gathered;
 use crate::message::chunked::{Chunked, Piece};
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -31,8 +32,6 @@ pub enum Extent {
     Chunked { head: usize, body: Chunked },
     /// As far as the connection does: another protocol follows.
     Connection,
-    /// The connection speaks HTTP/2 (RFC 9113 §3.3).
-    Http2,
 }
 
 /// A connection of which one request may be read.
@@ -60,7 +59,7 @@ impl OneRequest {
     fn hand_out(&mut self, out: &mut ReadBuf<'_>) -> io::Result<()> {
         let room = out.remaining().min(self.buffer.len());
         let octets = match &mut self.extent {
-            Extent::Connection | Extent::Http2 => room,
+            Extent::Connection => room,
             Extent::Octets(left) => {
                 let octets = room.min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= octets as u64;
@@ -137,20 +136,70 @@ impl AsyncWrite for OneRequest {
     }
 }
 
-#[async_trait]
-impl Shutdown for OneRequest {
-    async fn shutdown(&mut self) {
-        self.stream.shutdown().await;
-    }
+/// What Pingora asks a connection besides, asked of the stream within.
+macro_rules! asks_its_stream {
+    ($wrapper:ty) => {
+        #[async_trait]
+        impl Shutdown for $wrapper {
+            async fn shutdown(&mut self) {
+                self.stream.shutdown().await;
+            }
+        }
+
+        impl UniqueID for $wrapper {
+            fn id(&self) -> UniqueIDType {
+                self.stream.id()
+            }
+        }
+
+        impl GetTimingDigest for $wrapper {
+            fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+                self.stream.get_timing_digest()
+            }
+
+            fn get_read_pending_time(&self) -> Duration {
+                self.stream.get_read_pending_time()
+            }
+
+            fn get_write_pending_time(&self) -> Duration {
+                self.stream.get_write_pending_time()
+            }
+        }
+
+        impl GetProxyDigest for $wrapper {
+            fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+                self.stream.get_proxy_digest()
+            }
+        }
+
+        impl GetSocketDigest for $wrapper {
+            fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+                self.stream.get_socket_digest()
+            }
+        }
+
+        impl Peek for $wrapper {}
+    };
 }
 
-impl UniqueID for OneRequest {
-    fn id(&self) -> UniqueIDType {
-        self.stream.id()
-    }
-}
+asks_its_stream!(OneRequest);
+asks_its_stream!(Gathered);
 
 impl Ssl for OneRequest {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.stream.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.stream.selected_alpn_proto()
+    }
+}
+
+impl Ssl for Gathered {
     fn get_ssl(&self) -> Option<&TlsRef> {
         self.stream.get_ssl()
     }
@@ -162,40 +211,9 @@ impl Ssl for OneRequest {
     /// Prior knowledge of HTTP/2 (RFC 9113 §3.3) is told to Pingora as if it had been negotiated: its own way of
     /// looking for the preface waits for it without a timeout.
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        match self.extent {
-            Extent::Http2 => Some(ALPN::H2),
-            _ => self.stream.selected_alpn_proto(),
-        }
+        Some(ALPN::H2)
     }
 }
-
-impl GetTimingDigest for OneRequest {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.stream.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.stream.get_write_pending_time()
-    }
-}
-
-impl GetProxyDigest for OneRequest {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
-    }
-}
-
-impl GetSocketDigest for OneRequest {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
-    }
-}
-
-impl Peek for OneRequest {}
 
 #[cfg(test)]
 mod tests {

@@ -5,11 +5,12 @@ use crate::edge::head::{self, Arrival, Refusal, Rules, TOO_LONG};
 use crate::edge::pace::Pace;
 use crate::edge::proxy::status_error;
 use crate::field::Fields;
-use crate::message;
-use crate::pipeline::Pipeline;
+use crate::message::{self, Head};
+use crate::pipeline::{Content, Pipeline};
 use crate::semantics::request::{Request, Version};
 use bytes::{Bytes, BytesMut};
-use pingora::http::RequestHeader;
+use futures_util::StreamExt;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 use tokio::time::timeout;
@@ -136,6 +137,42 @@ pub async fn unless_gone<T>(session: &mut Session, work: impl Future<Output = T>
         biased;
         done = work => Ok(done),
         _ = session.read_body_or_idle(true) => Err(Error::new_down(ErrorType::ConnectionClosed)),
+    }
+}
+
+/// Writes an answer through Pingora, over HTTP/2 and where what Pingora streams has failed.
+pub async fn respond(session: &mut Session, head: Head, content: Content) -> pingora::Result<()> {
+    let bodiless = session.req_header().method == http::Method::HEAD || matches!(head.status, 204 | 304);
+    let lines = Some(head.fields.len() + 1);
+    let mut response = match session.is_http2() {
+        // All names are in lower case there (RFC 9113 §8.2): how they came need not be kept.
+        true => ResponseHeader::build_no_case(head.status, lines)?,
+        false => ResponseHeader::build(head.status, lines)?,
+    };
+    response.set_reason_phrase(std::str::from_utf8(&head.reason).ok().filter(|reason| !reason.is_empty()))?;
+    for (name, value) in head.fields.iter() {
+        response.append_header(Bytes::copy_from_slice(name), value)?;
+    }
+    if let (Some(length), false) = (content.length(), bodiless) {
+        response.set_content_length(length)?;
+    }
+    session.write_response_header(Box::new(response), bodiless).await?;
+    match content {
+        _ if bodiless => Ok(()),
+        Content::Empty => session.write_response_body(None, true).await,
+        Content::Whole(body) => session.write_response_body(Some(body), true).await,
+        Content::Stream { mut body, .. } => {
+            // A client that resets its stream is heard although the origin is silent, or its connection would be held.
+            while let Some(octets) = tokio::select! {
+                biased;
+                octets = body.next() => octets,
+                gone = session.read_body_or_idle(true) => return gone.map(drop),
+            } {
+                let octets = octets.map_err(|error| Error::because(ErrorType::ReadError, "reading the body", error))?;
+                session.write_response_body(Some(octets), false).await?;
+            }
+            session.write_response_body(None, true).await
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! pipeline, and writes what the pipeline answers; what is to be streamed goes to Pingora, and the connection comes back.
 
 use crate::edge::connections::{Connections, Event};
+use crate::edge::gathered::Gathered;
 use crate::edge::handover::{Extent, OneRequest};
 use crate::edge::head::{self, Arrival, Parsed, Received, Refusal, RequestBody, Rules, TOO_LONG};
 use crate::edge::pace::Pace;
@@ -103,7 +104,7 @@ impl Lane {
                     None => return,
                 },
                 Next::Refused(refusal) => return self.refuse(connection, None, refusal).await,
-                Next::Http2 => return self.http2(connection).await,
+                Next::Http2 => return self.http2(connection.stream, connection.buffer).await,
                 Next::Silence => return,
             };
             patience = limited(limits.idle_timeout);
@@ -283,13 +284,12 @@ impl Lane {
 
     /// Serves a connection on which HTTP/2 was negotiated (RFC 9113 §3.2).
     pub async fn negotiated_http2(&self, stream: Stream) {
-        self.proxy.process_new(stream, &self.shutdown).await;
+        self.http2(stream, BytesMut::new()).await;
     }
 
-    async fn http2(&self, connection: Connection) {
-        let Connection { stream, buffer, .. } = connection;
-        let stream = Box::new(OneRequest::new(stream, buffer, Extent::Http2));
-        self.proxy.process_new(stream, &self.shutdown).await;
+    /// `unread` comes before the rest of `stream`.
+    async fn http2(&self, stream: Stream, unread: BytesMut) {
+        self.proxy.process_new(Box::new(Gathered::new(stream, unread)), &self.shutdown).await;
     }
 
     /// Whether a body so framed might be short enough to be read whole before anything is sent.

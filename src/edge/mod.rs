@@ -9,6 +9,7 @@ pub mod advice;
 pub mod connections;
 pub mod dashboard;
 pub mod draft;
+pub mod gathered;
 pub mod handover;
 pub mod head;
 pub mod http2;

@@ -7,16 +7,16 @@ use crate::edge::head::{Arrival, Refusal, Rules, TOO_LONG};
 use crate::edge::http2::{self, Body};
 use crate::edge::{trace, writer};
 use crate::field::{Fields, connection, entity_tag};
+use crate::identity::Remembered;
 use crate::origin::peer::Peers;
 use crate::origin::{Head, MAX_INTERIM, OriginErrorKind, head, rescue};
-use crate::pipeline::{Answer, Class, Content, Handled, Passage, Pipeline};
+use crate::pipeline::{Answer, Class, Handled, Passage, Pipeline};
 use crate::policy::HostField;
 use crate::semantics::cache_status::{CacheStatus, Detail};
 use crate::semantics::request::{Request, Scheme, Version};
 use crate::semantics::{answer, forwarding};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use http::uri::PathAndQuery;
 use pingora::apps::HttpServerOptions;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -342,7 +342,7 @@ impl ProxyHttp for Front {
                 None => self.pipeline.observe(&answer.exchange),
             }
             // If the client has gone too, there is nobody to tell.
-            drop(respond(session, answer.head, answer.content).await);
+            drop(http2::respond(session, answer.head, answer.content).await);
             if !session.is_http2() {
                 drop(timeout(writer::LINGER, session.drain_request_body()).await);
             }
@@ -416,7 +416,10 @@ impl Front {
         }
         let passed = match self.pipeline.classify(&request) {
             Class::Retrieve if !request.has_body => {
-                return http2::unless_gone(session, self.pipeline.retrieve(request, None)).await;
+                return match self.pipeline.look_up(Arc::new(request), &mut Remembered::default()) {
+                    Ok(answer) => Ok(Handled::Answer(answer)),
+                    Err(retrieval) => http2::unless_gone(session, self.pipeline.ask_for(*retrieval, None)).await,
+                };
             }
             Class::Mutate => match http2::body(session, announced, &self.pipeline).await? {
                 Body::Whole(body) => {
@@ -442,42 +445,11 @@ impl Front {
     /// Sends what the pipeline answered, and records it.
     async fn deliver(&self, session: &mut Session, answer: Answer) -> pingora::Result<()> {
         let Answer { head, content, mut exchange } = answer;
-        let outcome = respond(session, head, content).await;
+        let outcome = http2::respond(session, head, content).await;
         exchange.sent_bytes = session.body_bytes_sent() as u64;
         exchange.latency = self.pipeline.clock.now() - exchange.at;
         self.pipeline.observe(&exchange);
         outcome
-    }
-}
-
-/// Writes an answer through Pingora.
-async fn respond(session: &mut Session, head: Head, content: Content) -> pingora::Result<()> {
-    let bodiless = session.req_header().method == http::Method::HEAD || matches!(head.status, 204 | 304);
-    let mut response = ResponseHeader::build(head.status, Some(head.fields.len() + 1))?;
-    response.set_reason_phrase(std::str::from_utf8(&head.reason).ok().filter(|reason| !reason.is_empty()))?;
-    for (name, value) in head.fields.iter() {
-        response.append_header(Bytes::copy_from_slice(name), value)?;
-    }
-    if let (Some(length), false) = (content.length(), bodiless) {
-        response.set_content_length(length)?;
-    }
-    session.write_response_header(Box::new(response), bodiless).await?;
-    match content {
-        _ if bodiless => Ok(()),
-        Content::Empty => session.write_response_body(None, true).await,
-        Content::Whole(body) => session.write_response_body(Some(body), true).await,
-        Content::Stream { mut body, .. } => {
-            // A client that resets its stream is heard although the origin is silent, or its connection would be held.
-            while let Some(octets) = tokio::select! {
-                biased;
-                octets = body.next() => octets,
-                gone = session.read_body_or_idle(true) => return gone.map(drop),
-            } {
-                let octets = octets.map_err(|error| Error::because(ErrorType::ReadError, "reading the body", error))?;
-                session.write_response_body(Some(octets), false).await?;
-            }
-            session.write_response_body(None, true).await
-        }
     }
 }
 
