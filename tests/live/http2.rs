@@ -9,7 +9,12 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use http::request::Builder;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinHandle;
@@ -209,6 +214,86 @@ fn streams_of_one_connection_do_not_mix() {
     });
 }
 
+/// One write of the proxy is at least one record (RFC 8446 §5.1), so records tell how many there were at most.
+#[test]
+fn what_is_answered_at_once_leaves_in_few_writes() {
+    const ASKED: usize = 64;
+    let origin = Origin::answering(json(&[], "true"));
+    let secured = Secured::start(&origin.url, "server.threads = 1\n", &[]);
+    let whole = async {
+        let records = Arc::new(AtomicUsize::new(0));
+        let (mut client, driver) = secured.connect_by(|stream| Counted::new(stream, records.clone())).await;
+        ask(&mut client, "GET", "/a/1", &[], "").await;
+        let before = records.load(Relaxed);
+        let mut responses = Vec::new();
+        for _ in 0..ASKED {
+            responses.push(begin(&mut client, Request::builder().uri("https://shop.test/a/1"), true).await.0);
+        }
+        for (status, fields, body) in futures_util::future::join_all(responses.into_iter().map(answered)).await {
+            assert!(status == StatusCode::OK && is_hit(&fields) && body == b"true", "{fields:?}");
+        }
+        driver.abort();
+        records.load(Relaxed) - before
+    };
+    let records = tls::runtime()
+        .block_on(async { tokio::time::timeout(PATIENCE, whole).await })
+        .expect("no answer takes so long");
+    assert!(records <= ASKED / 8, "{ASKED} answers came in {records} records");
+}
+
+/// A connection that counts the TLS records that come on it.
+struct Counted {
+    stream: TcpStream,
+    records: Arc<AtomicUsize>,
+    /// What has come of the next record's five octets of header; and what has yet to come of the last one's content.
+    header: Vec<u8>,
+    rest: usize,
+}
+
+impl Counted {
+    fn new(stream: TcpStream, records: Arc<AtomicUsize>) -> Counted {
+        Counted { stream, records, header: Vec::new(), rest: 0 }
+    }
+
+    fn count(&mut self, octets: &[u8]) {
+        for octet in octets {
+            if self.rest > 0 {
+                self.rest -= 1;
+                continue;
+            }
+            self.header.push(*octet);
+            if let [_, _, _, high, low] = self.header[..] {
+                self.rest = u16::from_be_bytes([high, low]).into();
+                self.header.clear();
+                self.records.fetch_add(1, Relaxed);
+            }
+        }
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = out.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, out);
+        self.count(&out.filled()[before..]);
+        read
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 /// As many streams as a connection has, on ten connections: so many sockets a process has everywhere.
 #[test]
 fn a_thousand_concurrent_misses_are_one_request_to_the_origin() {
@@ -282,8 +367,16 @@ impl Secured {
     }
 
     async fn connect(&self) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
+        self.connect_by(|stream| stream).await
+    }
+
+    /// `way`: what the octets of the connection go through.
+    async fn connect_by<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        way: impl FnOnce(TcpStream) -> S,
+    ) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
         let connector = TlsConnector::from(Arc::new(tls::client(&self.certificates.ca_der, b"h2")));
-        let stream = TcpStream::connect(self.proxy.address).await.expect("the proxy listens");
+        let stream = way(TcpStream::connect(self.proxy.address).await.expect("the proxy listens"));
         let name = "localhost".try_into().expect("a host name");
         let stream = connector.connect(name, stream).await.expect("the CA is trusted");
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]), "HTTP/2 is agreed on");
