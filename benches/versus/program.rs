@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -23,7 +24,14 @@ pub enum Program {
     Haproxy,
     Squid,
     Freshgate,
+    /// This program itself, told to: what receives a request and sends what it has ready.
+    Least,
 }
+
+static ITSELF: LazyLock<String> = LazyLock::new(|| {
+    let path = std::env::current_exe().expect("a program has a path");
+    path.into_os_string().into_string().expect("cargo names files in text")
+});
 
 impl Program {
     pub fn name(self) -> &'static str {
@@ -33,6 +41,7 @@ impl Program {
             Program::Haproxy => "HAProxy",
             Program::Squid => "Squid",
             Program::Freshgate => "freshgate",
+            Program::Least => "recv and send",
         }
     }
 
@@ -43,6 +52,7 @@ impl Program {
             Program::Haproxy => "haproxy",
             Program::Squid => "squid",
             Program::Freshgate => env!("CARGO_BIN_EXE_freshgate"),
+            Program::Least => &ITSELF,
         }
     }
 
@@ -50,7 +60,7 @@ impl Program {
     pub fn version(self) -> Result<String, String> {
         let ask = match self {
             Program::Varnish => "-V",
-            Program::Freshgate => "--version",
+            Program::Freshgate | Program::Least => "--version",
             Program::Nginx | Program::Haproxy | Program::Squid => "-v",
         };
         let said = Command::new(self.executable())
@@ -77,6 +87,7 @@ impl Program {
             Program::Haproxy => command.arg("-db").arg("-f").arg(file),
             Program::Squid => command.arg("-N").arg("-f").arg(file),
             Program::Freshgate => command.arg("serve").arg("--config").arg(file),
+            Program::Least => command.arg("--least").arg(port.to_string()),
         };
         command
     }

@@ -18,7 +18,7 @@ pub enum Protocol {
     Http2,
 }
 
-/// Connections of HTTP/1.1.
+/// Connections of HTTP/1.1, where a row has no number of its own.
 pub const CLIENTS: usize = 32;
 /// Connections of HTTP/2, and streams on each.
 pub const SESSIONS: [usize; 2] = [8, 8];
@@ -27,6 +27,8 @@ pub const SESSIONS: [usize; 2] = [8, 8];
 pub struct Load<'a> {
     pub protocol: Protocol,
     pub address: SocketAddr,
+    /// Of HTTP/1.1.
+    pub connections: usize,
     pub path: &'a str,
     /// Field lines of each request.
     pub lines: &'a [String],
@@ -49,7 +51,7 @@ pub struct Found {
 pub fn run(load: &Load<'_>, folder: &Path) -> Result<Found, String> {
     let log = folder.join("h2load.log");
     let _ = fs::remove_file(&log);
-    let [clients, streams] = if load.protocol == Protocol::Http1 { [CLIENTS, 1] } else { SESSIONS };
+    let [clients, streams] = if load.protocol == Protocol::Http1 { [load.connections, 1] } else { SESSIONS };
     let core = load_core();
     let mut command = Command::new(BENEATH[0]);
     command.args(&BENEATH[1..]).args(["timeout", "120", "taskset", "-c", &core, "h2load", "-t1"]);

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod h2load;
+pub mod least;
 pub mod origin;
 pub mod report;
 pub mod rows;

@@ -157,8 +157,11 @@ const METHOD: &str = "\
 - Every row runs its servers side by side and in turns: one load that does not count, then rounds of each. A figure is the
   median of the rounds, a ratio (×) the median of the ratios round by round; in brackets stand the least and the greatest,
   which are the noise.
-- Load: h2load, 32 connections of HTTP/1.1 with one request at a time, or 8 of HTTP/2 with 8 streams each and no TLS; for
-  targets that are drawn or never the same, a generator of 32 threads that block. All is over loopback.
+- *recv and send* is no cache but [the least](versus/speed/least.rs) that an answer can cost here: one receive, one send of as
+  many octets, and waiting for sockets. What the system takes for that every server pays; a ratio to nginx cannot be below its.
+- Load: h2load, 32 connections of HTTP/1.1 with one request at a time where the row has no number of its own, or 8 of HTTP/2
+  with 8 streams each and no TLS; for targets that are drawn or never the same, a generator of 32 threads that block. All is
+  over loopback.
 - Checked: every status, the octets of content, the coding; and that the origin was asked for each request, or for none.
 - freshgate runs with everything on that a user has on: metrics, Cache-Status, scopes, the usual log. nginx, Varnish and
   HAProxy get an ETag from the origin, since they make none. nginx has its cache on tmpfs, its files kept open, no log, and no

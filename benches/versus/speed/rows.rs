@@ -6,7 +6,7 @@ use super::origin::Origin;
 use super::report::{self, Lane, Round, Section, Spread, Verdict};
 use super::server::{Server, folder};
 use super::{median, percentile};
-use crate::program::Program::{self, Freshgate, Haproxy, Nginx, Varnish};
+use crate::program::Program::{self, Freshgate, Haproxy, Least, Nginx, Varnish};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -38,6 +38,8 @@ struct Contender {
     lines: &'static [&'static str],
     coding: Option<&'static str>,
     protocol: Protocol,
+    /// Of HTTP/1.1.
+    connections: usize,
 }
 
 /// At most so much CPU per request of one contender as a share of another's.
@@ -63,14 +65,14 @@ const fn goal(of: usize, to: usize, at_most: f64) -> Goal {
 }
 
 const fn does(program: Program, path: &'static str, ask: Ask) -> Contender {
-    Contender { program, way: "", path, ask, lines: &[], coding: None, protocol: Protocol::Http1 }
+    Contender { program, way: "", path, ask, lines: &[], coding: None, protocol: Protocol::Http1, connections: CLIENTS }
 }
 
 const GZIP: &[&str] = &["Accept-Encoding: gzip"];
 const BR: &[&str] = &["Accept-Encoding: br"];
 const ALICE: &[&str] = &["Authorization: Bearer alice"];
 
-pub const ROWS: [Row; 9] = [
+pub const ROWS: [Row; 10] = [
     Row {
         word: "hit",
         title: "Hit, 200, 2 KiB",
@@ -80,6 +82,7 @@ pub const ROWS: [Row; 9] = [
             does(Nginx, "/tagged/2048-hit", Ask::Stored),
             does(Haproxy, "/tagged/2048-hit", Ask::Stored),
             does(Varnish, "/tagged/2048-hit", Ask::Stored),
+            does(Least, "/least/2048-hit", Ask::Stored),
         ],
         base: 1,
         goals: &[goal(0, 1, 0.65), goal(0, 2, 0.70), goal(0, 3, 0.33)],
@@ -93,6 +96,7 @@ pub const ROWS: [Row; 9] = [
             does(Nginx, "/tagged/2048-held", Ask::Held),
             does(Haproxy, "/tagged/2048-held", Ask::Held),
             does(Varnish, "/tagged/2048-held", Ask::Held),
+            does(Least, "/least/2048-held", Ask::Held),
         ],
         base: 1,
         goals: &[goal(0, 1, 0.75), goal(0, 3, 0.33)],
@@ -105,6 +109,7 @@ pub const ROWS: [Row; 9] = [
             does(Freshgate, "/items/65536-large", Ask::Stored),
             does(Nginx, "/tagged/65536-large", Ask::Stored),
             does(Varnish, "/tagged/65536-large", Ask::Stored),
+            does(Least, "/least/65536-large", Ask::Stored),
         ],
         base: 1,
         goals: &[goal(0, 1, 0.9)],
@@ -147,6 +152,17 @@ pub const ROWS: [Row; 9] = [
         ],
         base: 1,
         goals: &[goal(0, 1, 0.80)],
+    },
+    Row {
+        word: "many",
+        title: "Hit, 200, 2 KiB, on 10,000 connections",
+        requests: 100_000,
+        contenders: &[
+            Contender { connections: 10_000, ..does(Freshgate, "/items/2048-hit", Ask::Stored) },
+            Contender { connections: 10_000, ..does(Nginx, "/tagged/2048-hit", Ask::Stored) },
+        ],
+        base: 1,
+        goals: &[],
     },
     Row {
         word: "http2",
@@ -278,7 +294,14 @@ impl Contender {
 
     fn same_target(&self, server: &Server, wanted: &Wanted, requests: usize) -> Result<Round, String> {
         let address = if self.protocol == Protocol::Http1 { server.http1 } else { server.http2 };
-        let load = Load { protocol: self.protocol, address, path: self.path, lines: &wanted.lines, requests };
+        let load = Load {
+            protocol: self.protocol,
+            address,
+            connections: self.connections,
+            path: self.path,
+            lines: &wanted.lines,
+            requests,
+        };
         let found = h2load::run(&load, folder()?.path())?;
         let statuses = if self.ask == Ask::Held { [0, requests, 0] } else { [requests, 0, 0] };
         if found.statuses != statuses || found.content != wanted.length * requests {

@@ -91,6 +91,8 @@ impl Server {
             Program::Varnish => "varnish/speed.vcl",
             Program::Haproxy => "haproxy/speed.cfg",
             Program::Freshgate => "freshgate/speed.toml",
+            // It reads none.
+            Program::Least => "freshgate/speed.toml",
             Program::Squid => return Err("Squid is in no row".to_owned()),
         };
         let prefix: Vec<&str> = BENEATH.into_iter().chain(["setsid", "taskset", "-c", SERVER_CORE]).collect();

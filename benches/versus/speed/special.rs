@@ -47,8 +47,14 @@ fn open_loop(origin: &Origin, wanted: &dyn Fn(Program) -> bool) -> Result<Vec<Se
     client::once(paced.http1, &path(paced), &[])?;
     for _ in 0..ROUNDS {
         let (path, lines) = (path(paced), []);
-        let load =
-            Load { protocol: Protocol::Http1, address: paced.http1, path: &path, lines: &lines, requests: 60_000 };
+        let load = Load {
+            protocol: Protocol::Http1,
+            address: paced.http1,
+            path: &path,
+            lines: &lines,
+            connections: CLIENTS,
+            requests: 60_000,
+        };
         peaks.push(h2load::run(&load, folder()?.path())?.per_second);
     }
     let rate = median(peaks) / 2.0;
