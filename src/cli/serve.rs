@@ -13,6 +13,7 @@ use crate::origin::http::HttpOrigin;
 use crate::pipeline::{Observer, Pipeline};
 use crate::policy::{Freshness, Policy};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::disable_transparent_huge_pages;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -83,9 +84,18 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::from(UNAVAILABLE);
         }
     };
+    take_small_pages();
     take_all_files(policy.server.limits.connections);
     warn_of_memory(policy.cache.memory);
     runtime.block_on(serve(policy, Extras { access_log: args.access_log, first_run: args.config.is_none() }))
+}
+
+/// Has memory come in pages of 4 KiB. A huge one is found and cleared when it is first touched, which a request waits for:
+/// 4.6 ms were measured where a miss of 200 KB took 0.3, and nothing was faster for them, a million responses neither.
+fn take_small_pages() {
+    if let Err(error) = disable_transparent_huge_pages(true) {
+        tracing::debug!(target: "freshgate", %error, "transparent huge pages could not be turned off");
+    }
 }
 
 /// Raises the limit of open files as far as the system lets anybody: the soft one is often 1024, and each connection is a

@@ -56,6 +56,16 @@ fn drain_is_the_longest_that_a_request_is_waited_for() {
     assert_eq!(proxy.program.wait().code(), Some(0));
 }
 
+/// Nobody waits until a huge one is found and cleared (proc_pid_status(5), prctl(2) `PR_SET_THP_DISABLE`).
+#[test]
+fn memory_comes_in_small_pages() {
+    let origin = Origin::answering(json(&[], "true"));
+    let proxy = Proxy::caching(&origin.url);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.program.id())).expect("Linux tells");
+    let line = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert_eq!(line.map(str::trim), Some("0"), "{status}");
+}
+
 #[test]
 fn readiness_is_seen_on_the_admin_listener() {
     let origin = Origin::answering(json(&[], "true"));
