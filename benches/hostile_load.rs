@@ -104,7 +104,7 @@ fn measured(words: &[String]) -> Result<String, String> {
         origin.times_asked();
     }
     let [rows, foreign] = rows;
-    Ok(report::page(&rows, &foreign, ROUNDS))
+    Ok(report::page(&rows, &foreign, ROUNDS, processors.hurried))
 }
 
 /// Nothing measured yet, and what the load asks for stored.

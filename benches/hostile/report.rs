@@ -142,10 +142,10 @@ fn bounds(figures: impl Iterator<Item = f64>) -> [f64; 2] {
 }
 
 /// The whole page.
-pub fn page(rows: &[Measured], foreign: &[Measured], rounds: usize) -> String {
+pub fn page(rows: &[Measured], foreign: &[Measured], rounds: usize, hurried: bool) -> String {
     let mut page = format!(
         "{}\nRun on {}, on {}, {}.\n",
-        introduction(rounds),
+        introduction(rounds, hurried),
         machine::today(),
         machine::system(),
         process::processors()
@@ -182,7 +182,11 @@ fn table<'r>(rows: impl Iterator<Item = &'r Measured>) -> String {
 }
 
 /// What was done, and how.
-fn introduction(rounds: usize) -> String {
+fn introduction(rounds: usize, hurried: bool) -> String {
+    let first = match hurried {
+        true => "the load and the origin before everybody else (SCHED_FIFO)",
+        false => "the load and the origin like everybody else, since the system lets nobody here go first",
+    };
     format!(
         "\
 # Normal load beside slow clients and floods
@@ -196,7 +200,7 @@ attack, {rounds} times over. Attacks are slowhttptest's, and our own
   the origin, one in {ONE_IN} comes on a new connection, all others are hits of 2 KiB. p50 and p99 are over all of them,
   p99 of hits over those others.
 - **The machine is parted**: freshgate has one processor and one thread; the origin, the load and those who mean harm share
-  the others, the load and the origin before everybody else, where the system lets them (SCHED_FIFO), and those who mean harm
+  the others, {first}, and those who mean harm
   behind everybody else (SCHED_IDLE), so that what is measured is what the attack costs the proxy, not what it costs the
   machine that measures.
 - **p99 beside ÷ alone**: the p99 of all rounds beside the attack through that of all rounds alone, before it and after it;

@@ -53,6 +53,8 @@ pub fn origin() -> Origin {
 pub struct Processors {
     proxy: String,
     others: String,
+    /// Whether the load and the origin go before everybody else.
+    pub hurried: bool,
 }
 
 impl Processors {
@@ -60,10 +62,8 @@ impl Processors {
     pub fn parted() -> Processors {
         let last = thread::available_parallelism().map_or(0, |count| count.get() - 1);
         let others = if last == 0 { "0".to_owned() } else { format!("1-{last}") };
-        let processors = Processors { proxy: "0".to_owned(), others };
-        process::pin(&processors.others);
-        process::hurry(true);
-        processors
+        process::pin(&others);
+        Processors { proxy: "0".to_owned(), others, hurried: process::hurry(true) }
     }
 
     /// What `start` starts runs where the proxy does.

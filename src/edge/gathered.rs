@@ -1,16 +1,25 @@
 //! A connection that speaks HTTP/2, as Pingora gets to read and write it. Its streams are answered by tasks of their own,
 //! each of which would have its frames written at once, by a system call and, over TLS, as a record of their own. Here
 //! they are gathered: what is to be flushed waits until everybody who is ready to has said something.
+//!
+//! Whoever drives the connection reads until there is nothing more to read, writes, and flushes: one turn. A flush of
+//! something new is put off to the next turn, which comes behind all tasks that are ready to run.
 
 use bytes::{Buf, BytesMut};
 use pingora::protocols::Stream;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much is gathered at most: as much as a handful of short answers, or the half of one TLS record twice.
+/// How much is gathered at most: as much as two full TLS records.
 const MOST: usize = 32 * 1024;
+
+/// What is longer is worth a system call of its own, and no copy.
+const LONG: usize = 8 * 1024;
+
+/// For so many turns sending is put off at most, whatever is still being said.
+const MOST_TURNS: u8 = 4;
 
 /// A connection whose writes are gathered.
 #[derive(Debug)]
@@ -20,17 +29,29 @@ pub struct Gathered {
     unread: BytesMut,
     /// Written and not sent yet.
     unsent: BytesMut,
-    /// Something was written since the last flush.
-    news: bool,
+    /// The turns that have begun since.
+    turns: u8,
+    /// What has happened to that in this turn.
+    turn: Turn,
     /// The first flush is behind us. It is of SETTINGS, for which a client may wait before it says anything, and with it
     /// everybody (RFC 9113 §3.4).
     greeted: bool,
 }
 
+/// What has happened since there was nothing more to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Quiet,
+    /// Something was written.
+    Said,
+    /// And it was to be flushed: the next turn will come.
+    PutOff,
+}
+
 impl Gathered {
     /// `unread` holds what comes before the rest of `stream`.
     pub fn new(stream: Stream, unread: BytesMut) -> Self {
-        Gathered { stream, unread, unsent: BytesMut::new(), news: false, greeted: false }
+        Gathered { stream, unread, unsent: BytesMut::new(), turns: 0, turn: Turn::Quiet, greeted: false }
     }
 
     /// Sends what was gathered.
@@ -43,25 +64,33 @@ impl Gathered {
         }
         // A connection keeps no room for what it does not say.
         self.unsent = BytesMut::new();
+        self.turns = 0;
         Poll::Ready(Ok(()))
     }
 
-    /// Sees to it that so many octets more can be gathered; `false` if they never can.
+    /// Sees to it that so many octets more can be gathered; `false` where they had better not.
     fn poll_room(&mut self, cx: &mut Context<'_>, octets: usize) -> Poll<io::Result<bool>> {
-        if self.unsent.len() + octets > MOST {
+        let short = octets <= LONG;
+        if !short || self.unsent.len() + octets > MOST {
             ready!(self.poll_send(cx))?;
         }
-        if octets <= MOST && self.unsent.capacity() == 0 {
+        if short && self.unsent.capacity() == 0 {
             self.unsent.reserve(MOST);
         }
-        Poll::Ready(Ok(octets <= MOST))
+        Poll::Ready(Ok(short))
     }
 }
 
 impl AsyncRead for Gathered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.unread.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, out);
+            let before = out.filled().len();
+            let read = Pin::new(&mut self.stream).poll_read(cx, out);
+            if out.filled().len() == before && !self.unsent.is_empty() {
+                self.turn = Turn::Quiet;
+                self.turns = self.turns.saturating_add(1);
+            }
+            return read;
         }
         let octets = out.remaining().min(self.unread.len());
         out.put_slice(&self.unread.split_to(octets));
@@ -86,7 +115,7 @@ impl AsyncWrite for Gathered {
         for slice in octets {
             self.unsent.extend_from_slice(slice);
         }
-        self.news = true;
+        self.turn = Turn::Said;
         Poll::Ready(Ok(length))
     }
 
@@ -94,16 +123,19 @@ impl AsyncWrite for Gathered {
         true
     }
 
-    /// Sends once nothing has been written since this was asked last; until then it has itself asked again, behind all
-    /// tasks that are ready to run.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.news && self.greeted {
-            self.news = false;
-            cx.waker().wake_by_ref();
-            return Poll::Ready(Ok(()));
+        if self.greeted && !self.unsent.is_empty() && self.turns < MOST_TURNS {
+            match self.turn {
+                Turn::Quiet => {}
+                Turn::Said => {
+                    self.turn = Turn::PutOff;
+                    cx.waker().wake_by_ref();
+                    return Poll::Ready(Ok(()));
+                }
+                Turn::PutOff => return Poll::Ready(Ok(())),
+            }
         }
         self.greeted = true;
-        self.news = false;
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -111,6 +143,17 @@ impl AsyncWrite for Gathered {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Gathered {
+    /// Whoever drove the connection took for sent what was put off, as the refusal for which it is given up.
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        if matches!(self.poll_send(&mut cx), Poll::Ready(Ok(()))) {
+            // What the socket does not take now is for a client that does not read.
+            let _ = Pin::new(&mut self.stream).poll_flush(&mut cx);
+        }
     }
 }
 
@@ -144,15 +187,30 @@ mod tests {
             let (client, server) = duplex(room);
             let mut talk =
                 Talk { client, server: Gathered::new(Box::new(server), BytesMut::new()), woken: Arc::default() };
-            talk.say(first);
-            assert!(talk.flush().is_ready());
-            assert_eq!(talk.heard(), first, "what comes first is sent at once");
+            assert_eq!(talk.turn(&[first]), first, "what comes first is sent at once");
             talk
         }
 
         fn with<T>(&mut self, poll: impl FnOnce(Pin<&mut Gathered>, &mut Context<'_>) -> Poll<T>) -> Poll<T> {
             let waker = Waker::from(self.woken.clone());
             poll(Pin::new(&mut self.server), &mut Context::from_waker(&waker))
+        }
+
+        /// A turn in which this is said, flushed after each of it and at the end, as h2 does; what has come to the client.
+        fn turn(&mut self, said: &[&[u8]]) -> Vec<u8> {
+            self.listen();
+            for octets in said {
+                assert_eq!(self.say(octets), octets.len());
+                assert!(self.flush().is_ready());
+            }
+            assert!(self.flush().is_ready());
+            self.heard()
+        }
+
+        /// There is nothing to read.
+        fn listen(&mut self) {
+            let mut space = [0; 8];
+            assert!(self.with(|server, cx| server.poll_read(cx, &mut ReadBuf::new(&mut space))).is_pending());
         }
 
         /// What is taken of it.
@@ -186,45 +244,60 @@ mod tests {
     #[test]
     fn what_several_say_is_sent_together() {
         let mut talk = Talk::begun(b"settings", 1024);
-        assert_eq!(talk.say(b"one "), 4);
-        assert!(talk.flush().is_ready());
-        assert_eq!((talk.heard(), talk.woken()), (vec![], 1), "others may have something to say");
-        assert_eq!(talk.say(b"two "), 4);
-        assert_eq!(talk.say(b"three"), 5);
-        assert!(talk.flush().is_ready());
-        assert_eq!((talk.heard(), talk.woken()), (vec![], 2));
-        assert!(talk.flush().is_ready());
-        assert_eq!((&talk.heard()[..], talk.woken()), (&b"one two three"[..], 2));
-        assert!(talk.flush().is_ready());
-        assert_eq!((talk.heard(), talk.woken()), (vec![], 2), "nobody is woken for nothing");
+        assert_eq!((talk.turn(&[b"one "]), talk.woken()), (vec![], 1), "others may have something to say");
+        assert_eq!((talk.turn(&[b"two ", b"three"]), talk.woken()), (vec![], 3));
+        assert_eq!((&talk.turn(&[])[..], talk.woken()), (&b"one two three"[..], 3));
+        assert_eq!((talk.turn(&[]), talk.woken()), (vec![], 3), "nobody is woken for nothing");
+        assert_eq!(talk.turn(&[b"four"]), b"");
+        assert_eq!(talk.turn(&[]), b"four");
+    }
+
+    #[test]
+    fn nobody_waits_for_long() {
+        let mut talk = Talk::begun(b"settings", 1024);
+        let came: Vec<usize> = (0..10).map(|_| talk.turn(&[b"x"]).len()).collect();
+        assert_eq!(came, [0, 0, 0, 0, 5, 0, 0, 0, 0, 5], "although each turn brings something new");
     }
 
     #[test]
     fn much_is_not_gathered() {
         let mut talk = Talk::begun(b"settings", 1 << 17);
         let all: Vec<u8> = (0..=u8::MAX).cycle().take(2 * MOST).collect();
-        let (short, long) = all.split_at(MOST - 10);
-        assert_eq!(talk.say(short), short.len());
-        assert_eq!(talk.heard(), b"");
-        assert_eq!(talk.say(long), long.len(), "and what is longer than is ever gathered goes straight on");
-        assert_eq!(talk.heard(), all);
-        assert_eq!(talk.say(&all[..MOST]), MOST);
+        for octets in all.chunks(LONG).take(MOST / LONG) {
+            assert_eq!(talk.say(octets), LONG);
+        }
         assert_eq!(talk.heard(), b"");
         assert_eq!(talk.say(b"x"), 1);
-        assert_eq!(talk.heard(), &all[..MOST], "in order");
+        assert_eq!(talk.heard(), &all[..MOST], "it makes room");
+        assert_eq!(talk.say(&all), all.len());
+        assert_eq!(talk.heard(), [b"x", &all[..]].concat(), "what is long goes straight on, behind what came before");
+        assert_eq!(talk.say(&all[..=LONG]), LONG + 1);
+        assert_eq!(talk.heard(), &all[..=LONG]);
     }
 
     #[test]
     fn whoever_does_not_read_is_not_written_for() {
         let mut talk = Talk::begun(b"settings", 1000);
-        assert_eq!(talk.say(&[b'x'; MOST]), MOST);
+        for _ in 0..MOST / LONG {
+            assert_eq!(talk.say(&[b'x'; LONG]), LONG);
+        }
         assert_eq!(talk.say(b"y"), 0, "there is no room until it is read");
-        assert!(talk.flush().is_ready(), "and it asks to be asked again");
-        assert!(talk.flush().is_pending());
+        talk.listen();
         while talk.flush().is_pending() {
             assert!(talk.heard().iter().all(|octet| *octet == b'x'));
         }
         assert_eq!(talk.say(b"y"), 1);
+    }
+
+    #[test]
+    fn what_was_put_off_is_sent_also_where_the_connection_is_given_up() {
+        let mut talk = Talk::begun(b"settings", 1024);
+        assert_eq!(talk.turn(&[b"goodbye"]), b"");
+        let Talk { client, server, woken } = talk;
+        drop(server);
+        let (_, server) = duplex(1);
+        let server = Gathered::new(Box::new(server), BytesMut::new());
+        assert_eq!(Talk { client, server, woken }.heard(), b"goodbye");
     }
 
     #[test]
@@ -258,8 +331,10 @@ mod tests {
         let Talk { client, mut server, .. } = Talk::begun(b"settings", 1024);
         drop(client);
         let mut cx = Context::from_waker(Waker::noop());
+        let mut space = [0; 8];
         assert!(Pin::new(&mut server).poll_write(&mut cx, b"x").is_ready());
         assert!(Pin::new(&mut server).poll_flush(&mut cx).is_ready());
+        assert!(Pin::new(&mut server).poll_read(&mut cx, &mut ReadBuf::new(&mut space)).is_ready(), "the end");
         assert!(matches!(Pin::new(&mut server).poll_flush(&mut cx), Poll::Ready(Err(_))));
     }
 }
