@@ -279,6 +279,18 @@ mod tests {
     }
 
     #[test]
+    fn sections_are_equal_line_by_line() {
+        let of = |lines: &[(&'static str, &'static str)]| lines.iter().copied().collect::<Fields>();
+        let section = of(&[("A", "1"), ("B", "2")]);
+        assert_eq!(section, of(&[("A", "1"), ("B", "2")]));
+        for other in
+            [&[("A", "1")][..], &[("B", "2"), ("A", "1")], &[("a", "1"), ("B", "2")], &[("A", "1"), ("B", "3")]]
+        {
+            assert_ne!(section, of(other));
+        }
+    }
+
+    #[test]
     fn a_name_is_read_as_cgi_reads_it() {
         for name in ["x-api-key", "X-Api-Key", "X_API_KEY", "x_api-key"] {
             assert!(is_alike(name.as_bytes(), "x-api-key") && is_alike(name.as_bytes(), "x_api_key"), "{name}");

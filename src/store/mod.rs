@@ -767,6 +767,24 @@ mod tests {
         assert!(remembered <= held, "{remembered} are remembered, and {held} hold a body");
     }
 
+    #[test]
+    fn a_place_tells_its_parts_apart() {
+        let at = (RouteId(1), ITEMS);
+        for (path, query, id) in [("/items/7", "a=1", Some("7")), ("/items", "", None), ("/items", "a=1", Some(""))] {
+            let place = Place::new(at, (path, query), id, None);
+            assert_eq!((place.path(), place.query(), place.id()), (path, query, id));
+        }
+    }
+
+    #[test]
+    fn a_reason_is_kept_as_it_came() {
+        for (status, reason) in [(200, "OK"), (200, "Fine"), (200, ""), (404, "Not Found"), (404, "OK")] {
+            let response = Response { reason: reason.into(), ..crate::semantics::sample::response(status, &[]) };
+            let usual = (status, reason) == (200, "OK") || (status, reason) == (404, "Not Found");
+            assert_eq!(usual_reason(&response), usual.then(|| reason.into()), "{status} {reason}");
+        }
+    }
+
     /// What came in one buffer with much else would keep all of it in memory, and count for its own octets alone.
     #[test]
     fn what_is_stored_holds_on_to_nothing_else() {
