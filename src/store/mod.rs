@@ -972,6 +972,28 @@ mod tests {
         assert_eq!(held.get(&Name::Resource(key("/c", 0))), None);
     }
 
+    /// Holders are found by 64 bits of the content's hash.
+    #[test]
+    fn contents_whose_hashes_begin_alike_never_cross() {
+        let store = store(MIB);
+        let [one, other] = [1, 2].map(|last| {
+            let mut hash = [7; 32];
+            hash[31] = last;
+            ContentHash(hash)
+        });
+        let response = Response { content: one, ..storable("one", &[]).response().clone() };
+        let (slots, mark, place) = (slots(&store), begin(&store).mark(), place("/a"));
+        let body = Some(Bytes::from_static(b"one"));
+        let held = Stored { response, body, since: None, outdated: false, slots, mark, place };
+        store.hold(Name::Resource(key("/a", 0)), Held::Response(Arc::new(held)));
+        for target in ["/a", "/b"] {
+            let own = store.own_body(&key(target, 0), other, &Bytes::from_static(b"other"));
+            assert_eq!(own.as_deref(), Some(&b"other"[..]), "{target}");
+        }
+        assert_eq!(store.own_body(&key("/a", 0), one, &Bytes::from_static(b"one")).as_deref(), Some(&b"one"[..]));
+        assert_eq!(store.own_body(&key("/b", 0), one, &Bytes::from_static(b"one")), None, "it stands apart now");
+    }
+
     #[test]
     fn an_entry_weighs_all_that_it_holds() {
         let stored = |lines: &[(&str, &str)], path: &str| {
