@@ -195,7 +195,7 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::semantics::sample::{fields, fresh, plain, request};
+    use crate::semantics::sample::{Colliding, fields, fresh, plain, request};
     use proptest::prelude::*;
 
     const ANYBODY: &Partition = &Partition::Public;
@@ -338,17 +338,6 @@ mod tests {
                 of(&request, &route, ANYBODY)
             };
             prop_assert_eq!(key(&a) == key(&b), a == b);
-        }
-    }
-
-    /// Every key hashes alike.
-    #[derive(Default)]
-    struct Colliding;
-
-    impl std::hash::Hasher for Colliding {
-        fn write(&mut self, _: &[u8]) {}
-        fn finish(&self) -> u64 {
-            7
         }
     }
 

@@ -560,7 +560,7 @@ mod tests {
     use crate::policy::SetCookie;
     use crate::semantics::cache_key::Partition;
     use crate::semantics::invalidation::FenceKey;
-    use crate::semantics::sample::{at, fields, fresh, plain, request};
+    use crate::semantics::sample::{Colliding, at, fields, fresh, plain, request};
     use crate::semantics::stored_response::{ContentHash, Modified};
     use crate::semantics::storing::{self, Received};
 
@@ -944,17 +944,6 @@ mod tests {
         assert_eq!(counted("/a"), 2);
         store.invalidate(Invalidation::of_key(FenceKey::All), false);
         assert_eq!(counted("/a"), 0);
-    }
-
-    /// Every name hashes alike.
-    #[derive(Default)]
-    struct Colliding;
-
-    impl std::hash::Hasher for Colliding {
-        fn write(&mut self, _: &[u8]) {}
-        fn finish(&self) -> u64 {
-            7
-        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// As long as freshgate's.
+/// About as long as freshgate's.
 const FIELDS: &str = "Content-Type: application/json\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nETag: \"least\"\r\n\
     Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nVary: Accept-Encoding\r\nCache-Control: private, no-cache\r\n\
     Age: 1\r\nCache-Status: freshgate; hit; ttl=3599\r\n";
